@@ -1,0 +1,37 @@
+"""Raw text in, an evaluated fine-tuned GPT-2 out: `snakemake --cores 2`."""
+
+import atexit
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# A --configfile would be merged over this one, run by run: so only when none is named.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/tokenizer.smk"
+include: "workflow/rules/model.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        REPORT,
+        METRICS,
+
+
+onsuccess:
+    print(f"Report: {Path(REPORT).absolute()}")
+
+
+# Snakemake has more to say after this block; the cause goes below it.
+onerror:
+    atexit.register(print, *causes(), sep="\n", file=sys.stderr)

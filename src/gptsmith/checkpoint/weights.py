@@ -1,0 +1,112 @@
+"""Reading and writing model.safetensors. Nothing here can run code that a file carries."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gptsmith.checkpoint.names import LANGUAGE_MODEL_HEAD, MASK, TRUNK_PREFIX, Weight
+from gptsmith.errors import UserError
+from gptsmith.files import atomic_path
+
+READABLE_TYPES = ("F32", "F16", "BF16")
+PROBLEMS_SHOWN = 3
+
+
+def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight]) -> None:
+    """Write `state` (names as in our modules) in transformers' layout, as float32.
+
+    Raises ValueError when `state` is not exactly `weights` (adapters have to be merged first).
+    """
+    weights = list(weights)
+    if different := state.keys() ^ {weight.name for weight in weights}:
+        raise ValueError(f"not the weights of a plain model: {sorted(different)[:PROBLEMS_SHOWN]}")
+    tensors = {}
+    for weight in weights:
+        tensor = state[weight.name].detach().to("cpu", torch.float32)
+        tensors[_place(weight, TRUNK_PREFIX)] = (tensor.t() if weight.transposed else tensor).contiguous()
+    with atomic_path(path) as temporary, safetensors_errors(path):
+        save_file(tensors, temporary, metadata={"format": "pt"})
+
+
+def read_weights(path: Path, weights: Iterable[Weight]) -> dict[str, Tensor]:
+    """`weights` by our names, float32, in memory of their own, from transformers' or the published layout.
+
+    Names, shapes and types are checked in the file's header before any memory is taken. Causal masks and a
+    language-model head that is not among `weights` may be in the file besides them, and nothing else.
+
+    Raises UserError that names the first tensors that are missing, extra or misshapen.
+    """
+    header = _read_header(path)
+    prefix = TRUNK_PREFIX if any(name.startswith(TRUNK_PREFIX) for name in header) else ""
+    # One more than the file can have is enough to see that something is missing, whatever a config asks for.
+    weights = islice(weights, len(header) + 1)
+    places = {_place(weight, prefix): weight for weight in weights}
+    if problems := list(_problems(header, places)):
+        more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+        raise UserError(f"{path} does not hold the weights expected: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
+    # One tensor at a time, each from its own opening: the pages of a mapped file count while it is open.
+    return {weight.name: _read_tensor(path, place, weight.transposed) for place, weight in places.items()}
+
+
+def _place(weight: Weight, prefix: str) -> str:
+    """Name in the file: only the trunk's names have the prefix."""
+    return prefix + weight.file_name if weight.name.startswith("trunk.") else weight.file_name
+
+
+def check_tied_head(path: Path, token_embedding: Tensor) -> None:
+    """A file may repeat a tied head under its own name. Raises UserError when that is another tensor."""
+    if LANGUAGE_MODEL_HEAD not in _read_header(path):
+        return
+    head = _read_tensor(path, LANGUAGE_MODEL_HEAD, transposed=False)
+    if not torch.equal(head, token_embedding):
+        raise UserError(
+            f"{path}: {LANGUAGE_MODEL_HEAD} differs from wte.weight, but the configuration says that they are tied "
+            "(tie_embeddings, tie_word_embeddings); set it to false"
+        )
+
+
+def _problems(header: dict[str, tuple[str, tuple[int, ...]]], places: dict[str, Weight]) -> Iterator[str]:
+    for place, weight in places.items():
+        if place not in header:
+            yield f"{place} is missing"
+            continue
+        dtype, shape = header[place]
+        if shape != weight.file_shape:
+            yield f"{place}: expected shape {list(weight.file_shape)}, found {list(shape)}"
+        if dtype not in READABLE_TYPES:
+            yield f"{place}: expected one of the types {', '.join(READABLE_TYPES)}, found {dtype}"
+    for name in sorted(header.keys() - places.keys() - {LANGUAGE_MODEL_HEAD}):
+        if not MASK.fullmatch(name):
+            yield f"{name} is not part of the model"
+
+
+def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every tensor in the file."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with safetensors_errors(path), safe_open(path, framework="pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+
+
+def _read_tensor(path: Path, name: str, transposed: bool) -> Tensor:
+    with safetensors_errors(path), safe_open(path, framework="pt") as file:
+        tensor = file.get_tensor(name)
+        tensor = tensor.t() if transposed else tensor
+        # `tensor` is a view of the mapped file: always copy.
+        return tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+@contextlib.contextmanager
+def safetensors_errors(path: Path) -> Iterator[None]:
+    """Say what the library found wrong with `path` as a UserError."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a whole safetensors file, or no room to write it ({error})") from error

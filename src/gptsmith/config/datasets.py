@@ -1,0 +1,156 @@
+"""Where a dataset comes from, what its rows look like, and how it is split."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, model_validator
+
+from gptsmith.config.sources import Sources
+from gptsmith.config.strict import STRICT
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Format(BaseModel):
+    """How the raw file is to be read."""
+
+    model_config = STRICT
+
+    type: Literal["csv", "tsv", "json", "jsonl", "parquet", "text"]
+    """`json` is one list of objects, `jsonl` one object a line, `text` one document in plain text."""
+    columns: list[str] | None = None
+    """Names of the columns of a csv or tsv file that has no header line."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Separator of a csv or tsv file; `,` or the tab when left out (Excel often writes `;`)."""
+    quoting: Literal["minimal", "none"] = "minimal"
+    """`none`: a quotation mark is an ordinary character."""
+    encoding: str = "utf-8"
+    """Encoding of the text; a byte-order mark is skipped. Excel on Windows often writes `cp1252`."""
+
+
+class Split(BaseModel):
+    """Shares of the rows for each split; they add up to 1."""
+
+    model_config = STRICT
+
+    train: Annotated[float, Field(gt=0, le=1)] = 0.7
+    validation: Fraction = 0.1
+    test: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train, validation and test add up to {total:g}, not to 1")
+        return self
+
+
+class ClassificationDataset(BaseModel):
+    """Texts, each with one label."""
+
+    model_config = STRICT
+
+    task: Literal["classification"]
+    """What the dataset is for."""
+    sources: Sources
+    """Places that hold the same bytes, tried in order."""
+    format: Format
+    """How to read the file."""
+    text: str = "text"
+    """Column with the text."""
+    label: str = "label"
+    """Column with the label."""
+    labels: list[str] | dict[str, str] | None = None
+    """The labels to expect: a list, or a mapping from the file's value to the name to use. Any other
+    label in the file is an error. When left out, the labels are those found."""
+    positive_label: str | None = None
+    """The class that precision, recall, F1, ROC AUC and average precision of a two-class set are about.
+    When left out, the rarer class of the training split."""
+    split: Split = Split()
+    """Shares of the splits; every class is divided by the same shares."""
+    deduplicate: bool = True
+    """Drop repeated texts before splitting, so that none can be in two splits."""
+    balance: Literal["none", "undersample"] = "none"
+    """`undersample` cuts every class to the size of the smallest, before splitting."""
+
+    @property
+    def label_names(self) -> dict[str, str] | None:
+        """Mapping from a label as the file has it to its name, or None when any label goes."""
+        if isinstance(self.labels, list):
+            return {label: label for label in self.labels}
+        return self.labels
+
+    @model_validator(mode="after")
+    def _positive_label_is_known(self) -> Self:
+        names = self.label_names
+        if names is not None and len(set(names.values())) < 2:
+            raise ValueError("labels: at least two different labels are needed")
+        if names is not None and self.positive_label is not None and self.positive_label not in names.values():
+            raise ValueError(
+                f"positive_label: {self.positive_label!r} is not one of labels {sorted(set(names.values()))}"
+            )
+        return self
+
+
+class MechanicalItems(BaseModel):
+    """Items of the seeded generator (gptsmith.data.mechanical) for each of its categories; no
+    question of one split is in another."""
+
+    model_config = STRICT
+
+    train: PositiveInt
+    """Items a category in the training split."""
+    validation: NonNegativeInt
+    """Items a category in the validation split."""
+    test: NonNegativeInt
+    """Items a category in the test split."""
+
+
+class InstructionDataset(BaseModel):
+    """Instructions, each with an optional input and the wanted output."""
+
+    model_config = STRICT
+
+    task: Literal["instruction"]
+    """What the dataset is for."""
+    sources: Sources
+    """Places that hold the same bytes, tried in order."""
+    format: Format
+    """How to read the file."""
+    instruction: str = "instruction"
+    """Column with the instruction."""
+    input: str | None = "input"
+    """Column with the input, which may be empty; null when the file has none."""
+    output: str = "output"
+    """Column with the wanted response."""
+    category: str | None = None
+    """Column with the category that results are broken down by; null when the file has none."""
+    prompt: Literal["alpaca", "compact"] = "alpaca"
+    """Wording of the prompt: `compact` has the same headings without the introductory sentences."""
+    mechanical: MechanicalItems | None = None
+    """Questions with one right answer, generated and added to the splits."""
+    split: Split = Split(train=0.85, validation=0.05, test=0.1)
+    """Shares of the splits; every category is divided by the same shares."""
+    deduplicate: bool = True
+    """Drop entries whose instruction and input repeat an earlier one, before splitting."""
+
+
+class TextDataset(BaseModel):
+    """Plain text to pretrain on."""
+
+    model_config = STRICT
+
+    task: Literal["text"]
+    """What the dataset is for."""
+    sources: Sources
+    """Places that hold the same bytes, tried in order."""
+    format: Format
+    """How to read the file; `text` makes the whole file one document, otherwise a row is a document."""
+    text: str = "text"
+    """Column with the text (not used by format `text`)."""
+    split: Split = Split(train=0.9, validation=0.1, test=0.0)
+    """Shares of the splits. A single document is cut in order, at line ends."""
+    deduplicate: bool = True
+    """Drop repeated documents."""
+
+
+Dataset = Annotated[ClassificationDataset | InstructionDataset | TextDataset, Field(discriminator="task")]

@@ -1,0 +1,127 @@
+"""The whole config: one YAML file, checked at once, every problem named with its place."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Self
+
+import pydantic
+from pydantic import BaseModel, Field, NonNegativeInt, StringConstraints, model_validator
+
+from gptsmith.config.datasets import Dataset
+from gptsmith.config.evaluation import Evaluation
+from gptsmith.config.execution import Execution
+from gptsmith.config.models import Model
+from gptsmith.config.problems import describe, nearest
+from gptsmith.config.runs import LastBlocks, Run
+from gptsmith.config.strict import STRICT
+from gptsmith.config.tokenizers import Tokenizer
+from gptsmith.config.training import Precision
+from gptsmith.errors import UserError
+
+# Names become folders and parts of Snakemake's wildcards.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class Config(BaseModel):
+    """A whole run: what goes in, what is trained, what is measured."""
+
+    model_config = STRICT
+
+    name: Name
+    """Names the results: results/<name>/report.html."""
+    seed: NonNegativeInt = 123
+    """Seed of the splits, of generated data and of pretraining."""
+    precision: Precision = "auto"
+    """`bf16` computes in bfloat16 where that is safe; `auto` does so on CUDA GPUs that have it."""
+    execution: Execution = Execution()
+    """How it is carried out; changing it reruns nothing."""
+    datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    """Datasets by name."""
+    tokenizers: Annotated[dict[Name, Tokenizer], Field(min_length=1)]
+    """Tokenizers by name."""
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    """Models to start from, by name."""
+    runs: Annotated[dict[Name, Run], Field(min_length=1)]
+    """Fine-tunings by name; each is also a target: `snakemake --cores 2 <run>`."""
+    evaluation: Evaluation = Evaluation()
+    """Intervals and their confidence."""
+
+    @model_validator(mode="after")
+    def _everything_refers_to_something(self) -> Self:
+        problems = list(self._broken_references()) or list(self._impossible_runs())
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _broken_references(self) -> Iterator[str]:
+        for name, tokenizer in self.tokenizers.items():
+            for dataset in tokenizer.train_on or []:
+                yield from _unknown("dataset", dataset, self.datasets, f"tokenizers.{name}.train_on")
+        for name, model in self.models.items():
+            yield from _unknown("tokenizer", model.tokenizer, self.tokenizers, f"models.{name}.tokenizer")
+            for dataset in model.pretrain.datasets if model.pretrain else []:
+                yield from _unknown("dataset", dataset, self.datasets, f"models.{name}.pretrain.datasets")
+        for name, run in self.runs.items():
+            yield from _unknown("dataset", run.dataset, self.datasets, f"runs.{name}.dataset")
+            yield from _unknown("model", run.model, self.models, f"runs.{name}.model")
+
+    def _impossible_runs(self) -> Iterator[str]:
+        for name, model in self.models.items():
+            context = model.architecture.context_length if model.architecture else None
+            window = model.pretrain.window if model.pretrain else None
+            yield from _too_long(window, context, model, f"models.{name}.pretrain.window")
+        for name, run in self.runs.items():
+            task, model = self.datasets[run.dataset].task, self.models[run.model]
+            architecture = model.architecture
+            if name in RESERVED_TARGETS:
+                yield f"runs.{name}: the name is taken by a target of the pipeline; choose another"
+            if task == "text":
+                yield f"runs.{name}.dataset: {run.dataset} is plain text, which can only be pretrained on"
+            if task == "classification" and run.generation is not None:
+                yield f"runs.{name}.generation: a classification run generates nothing; remove it"
+            if task == "classification" and run.loss_on != "response":
+                yield f"runs.{name}.loss_on: only instruction runs have it; remove it"
+            if len(set(run.seeds)) < len(run.seeds):
+                yield f"runs.{name}.seeds: a seed is named twice"
+            if architecture is None:
+                continue
+            yield from _too_long(run.max_length, architecture.context_length, model, f"runs.{name}.max_length")
+            if isinstance(run.trainable, LastBlocks) and run.trainable.last_blocks > architecture.n_layers:
+                yield (
+                    f"runs.{name}.trainable.last_blocks: {run.trainable.last_blocks} blocks,"
+                    f" but {run.model} has {architecture.n_layers}"
+                )
+
+
+RESERVED_TARGETS = frozenset({"all", "downloads", "report"})
+
+
+def load_config(raw: Mapping[str, Any]) -> Config:
+    """Validate what YAML gave.
+
+    Raises UserError with one line a problem, each with its path in the config; an unknown key comes
+    with the nearest known one.
+    """
+    if not isinstance(raw, Mapping) or not raw:
+        raise UserError("the config is empty: pass one with --configfile, or restore config.yaml")
+    try:
+        return Config.model_validate(raw)
+    except pydantic.ValidationError as error:
+        problems = [line for details in error.errors() for line in describe(details, raw, Config)]
+        raise UserError("\n".join(f"config: {problem}" for problem in dict.fromkeys(problems))) from error
+
+
+def canonical_json(settings: Any) -> str:
+    """Sorted, compact JSON; of a model only what differs from its defaults. Equal settings give equal text."""
+    value = settings.model_dump(mode="json", exclude_defaults=True) if isinstance(settings, BaseModel) else settings
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _unknown(kind: str, name: str, known: Mapping[str, Any], place: str) -> Iterator[str]:
+    if name not in known:
+        yield f"{place}: no {kind} is called {name!r}{nearest(name, known)}"
+
+
+def _too_long(length: int | None, context: int | None, model: Model, place: str) -> Iterator[str]:
+    if length is not None and context is not None and length > context:
+        yield f"{place}: {length} tokens, but the model's context is {context}; lower it to {context} or less"

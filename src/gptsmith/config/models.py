@@ -1,0 +1,80 @@
+"""What a run starts from: downloaded, imported, pretrained in the run, or random weights."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, PositiveInt, model_validator
+
+from gptsmith.config.architecture import ArchitectureOrSize
+from gptsmith.config.sources import Sha256
+from gptsmith.config.strict import STRICT
+from gptsmith.config.training import Training
+
+
+class HuggingFace(BaseModel):
+    """`model.safetensors` of a repository on the Hugging Face hub, at one revision."""
+
+    model_config = STRICT
+
+    repo: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$")]
+    """`owner/name`."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    """Commit of the repository, 40 hexadecimal digits: a branch would not be reproducible."""
+    sha256: Sha256
+    """SHA-256 of model.safetensors."""
+
+    @property
+    def url(self) -> str:
+        return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/model.safetensors"
+
+
+class Pretrain(BaseModel):
+    """Next-token prediction on the training splits of some datasets."""
+
+    model_config = STRICT
+
+    datasets: Annotated[list[str], Field(min_length=1)]
+    """Datasets whose tokens are joined, end-of-text between the texts, and read by a sliding window."""
+    stride: PositiveInt | None = None
+    """Tokens from one window's start to the next; the context length (no overlap) when left out."""
+    window: PositiveInt | None = None
+    """Tokens a window; the context length when left out."""
+    training: Training = Training()
+    """Optimizer, schedule and length."""
+
+
+class Model(BaseModel):
+    """A language model to start from. Exactly one of `pretrain`, `huggingface`, `path` and `random`."""
+
+    model_config = STRICT
+
+    tokenizer: str
+    """Name of the tokenizer its tokens are of."""
+    architecture: ArchitectureOrSize | None = None
+    """Shape, or the name of a GPT-2 size. Left out with `path`, whose config.json tells it."""
+    pretrain: Pretrain | None = None
+    """Train it in this run, from random weights."""
+    huggingface: HuggingFace | None = None
+    """Download GPT-2 weights."""
+    path: str | None = None
+    """Folder in Hugging Face layout (config.json, model.safetensors), or an earlier run's checkpoint."""
+    random: Literal[True] | None = None
+    """Start from random weights: the comparison that tells what pretraining gives."""
+
+    @property
+    def origin(self) -> str:
+        """Which of the four ways is used."""
+        return next(name for name in ORIGINS if getattr(self, name) is not None)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        found = [name for name in ORIGINS if getattr(self, name) is not None]
+        if len(found) != 1:
+            raise ValueError(f"give exactly one of {', '.join(ORIGINS)} (found: {', '.join(found) or 'none'})")
+        if found == ["path"] and self.architecture is not None:
+            raise ValueError("architecture: leave it out, the folder's config.json tells it")
+        if found != ["path"] and self.architecture is None:
+            raise ValueError("architecture: give a mapping or the name of a GPT-2 size")
+        return self
+
+
+ORIGINS = ("pretrain", "huggingface", "path", "random")

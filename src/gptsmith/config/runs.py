@@ -1,0 +1,78 @@
+"""What is fine-tuned and evaluated."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
+
+from gptsmith.config.generation import Generation
+from gptsmith.config.strict import STRICT
+from gptsmith.config.training import Training
+
+
+class LastBlocks(BaseModel):
+    """Train the last blocks, the final layer norm and the head."""
+
+    model_config = STRICT
+
+    last_blocks: PositiveInt
+    """How many transformer blocks, counted from the end."""
+
+
+class LoRA(BaseModel):
+    """Low-rank adapters (Hu et al. 2021): W + (alpha / rank) B A, with W frozen."""
+
+    model_config = STRICT
+
+    rank: PositiveInt
+    """Inner width of the adapters."""
+    alpha: PositiveFloat
+    """Scale; the update counts alpha / rank times."""
+
+
+class LoRAOnly(BaseModel):
+    """Train adapters beside the frozen weights (and a classifier's head)."""
+
+    model_config = STRICT
+
+    lora: LoRA
+    """Size of the adapters."""
+
+
+def _kind_of_trainable(value: Any) -> str:
+    if isinstance(value, LastBlocks) or (isinstance(value, Mapping) and "last_blocks" in value):
+        return "last_blocks"
+    if isinstance(value, LoRAOnly) or (isinstance(value, Mapping) and "lora" in value):
+        return "lora"
+    return "word"
+
+
+Trainable = Annotated[
+    Annotated[Literal["all", "head"], Tag("word")]
+    | Annotated[LastBlocks, Tag("last_blocks")]
+    | Annotated[LoRAOnly, Tag("lora")],
+    Discriminator(_kind_of_trainable),
+]
+
+
+class Run(BaseModel):
+    """One fine-tuning, with one or several seeds, and its evaluation."""
+
+    model_config = STRICT
+
+    dataset: str
+    """Name of a classification or instruction dataset."""
+    model: str
+    """Name of the model to start from."""
+    trainable: Trainable = "all"
+    """`all`, `head`, `{last_blocks: n}` or `{lora: {rank: r, alpha: a}}`."""
+    seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [123]
+    """One training for each; the report shows their mean and spread."""
+    max_length: PositiveInt | None = None
+    """Longer texts lose their end (counted in the report); the model's context length when left out."""
+    loss_on: Literal["response", "all"] = "response"
+    """Tokens an instruction run learns from: the response, or the prompt as well."""
+    training: Training = Training()
+    """Optimizer, schedule and length."""
+    generation: Generation | None = None
+    """How responses are generated (instruction runs only)."""

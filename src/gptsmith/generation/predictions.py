@@ -1,0 +1,72 @@
+"""The stage that classifies the validation and test texts with a fine-tuned classifier."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from gptsmith.checkpoint.files import load_classifier
+from gptsmith.data.prepared import read_split
+from gptsmith.errors import UserError
+from gptsmith.files import atomic_path
+from gptsmith.model.heads import Classifier
+from gptsmith.tokenizer.tokens import read_tokens
+from gptsmith.training.compute import Compute
+from gptsmith.training.examples import ClassificationExamples, batches_by_length
+from gptsmith.training.progress import progress
+from gptsmith.training.tasks import classification_examples
+
+BATCH_SIZE = 64
+
+
+def write_predictions(
+    checkpoint: Path, tokens: Path, prepared: Path, max_length: int | None, compute: Compute, output: Path
+) -> None:
+    """Write one row for every text of the validation and test splits, with the probability of each label.
+
+    Raises UserError when the classifier was trained on other labels than the tokens have.
+    """
+    classifier, labels = load_classifier(checkpoint)
+    classifier.to(compute.device)
+    context_length = classifier.architecture.context_length
+    max_length = min(max_length or context_length, context_length)
+    tables = []
+    for split in ("validation", "test"):
+        split_tokens, rows = read_tokens(tokens / f"{split}.parquet"), read_split(prepared, split)
+        if split_tokens.label_names != labels:
+            raise UserError(f"{checkpoint}: trained on labels {labels}, but {tokens} has {split_tokens.label_names}")
+        if not np.array_equal(split_tokens.ids, rows["id"].to_numpy()):
+            raise UserError(f"{tokens}: not the tokens of {prepared}; make them again")
+        # A classifier reads up to its last real token, so any padding will do.
+        examples = classification_examples(split_tokens, max_length, end_of_text=0)
+        probabilities = classify(classifier, examples, compute, title=f"predict {split}")
+        columns = {
+            "id": rows["id"],
+            "split": pa.array([split] * len(rows), pa.string()),
+            "text": rows["text"],
+            "label": rows["label"],
+            "prediction": pa.array([labels[index] for index in probabilities.argmax(axis=1)], pa.string()),
+        }
+        columns |= {f"probability_{label}": pa.array(probabilities[:, n]) for n, label in enumerate(labels)}
+        tables.append(pa.table(columns))
+    with atomic_path(output) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
+
+
+@torch.inference_mode()
+def classify(classifier: Classifier, examples: ClassificationExamples, compute: Compute, title: str) -> np.ndarray:
+    """Probabilities float64 [examples, n_classes], in the order of `examples`."""
+    classifier.eval()
+    probabilities = np.zeros((len(examples.input_ids), classifier.score.out_features))
+    done = 0
+    with progress(title, len(probabilities), "text") as advance:
+        for indices in batches_by_length(examples.lengths, BATCH_SIZE):
+            batch = examples.batch(indices).to(compute.device)
+            with compute.autocast():
+                logits = classifier(batch.input_ids, batch.lengths)
+            probabilities[indices] = logits.double().softmax(dim=-1).cpu().numpy()
+            done += len(indices)
+            advance(done, f"batches of {BATCH_SIZE}")
+    return probabilities

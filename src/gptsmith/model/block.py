@@ -1,0 +1,33 @@
+"""A transformer block: talk to the other positions, then think alone, each added to the residual stream."""
+
+import torch
+from torch import Tensor, nn
+
+from gptsmith.config.architecture import Architecture
+from gptsmith.model.attention import MultiHeadSelfAttention
+from gptsmith.model.feedforward import FeedForward
+from gptsmith.model.kv_cache import LayerCache
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm: layer normalisation on the way into each part, none on the residual stream itself
+    (Radford et al., 2019, section 2.3)."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(architecture.d_model, eps=architecture.layer_norm_epsilon)
+        self.attention = MultiHeadSelfAttention(architecture)
+        self.feedforward_norm = nn.LayerNorm(architecture.d_model, eps=architecture.layer_norm_epsilon)
+        self.feedforward = FeedForward(architecture)
+
+    def forward(self, hidden: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """hidden [batch, length, d_model] -> [batch, length, d_model]; cache as in the attention."""
+        hidden = hidden + self.attention(self.attention_norm(hidden), cache)
+        return hidden + self.feedforward(self.feedforward_norm(hidden))
+
+    def forward_at(self, hidden: Tensor, positions: Tensor) -> Tensor:
+        """hidden [batch, length, d_model], positions [batch] -> [batch, d_model]: what `forward` gives
+        at one position a row. The other positions cost their keys and values only."""
+        here = hidden[torch.arange(len(hidden), device=hidden.device), positions]
+        here = here + self.attention.forward_at(self.attention_norm(hidden), positions)
+        return here + self.feedforward(self.feedforward_norm(here))

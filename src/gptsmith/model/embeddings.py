@@ -1,0 +1,25 @@
+"""Tokens and their places, as vectors."""
+
+from torch import Tensor, nn
+
+from gptsmith.config.architecture import Architecture
+
+
+class Embeddings(nn.Module):
+    """Sum of a learned vector per token and a learned vector per position."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.token = nn.Embedding(architecture.vocab_size, architecture.d_model)
+        self.position = nn.Embedding(architecture.context_length, architecture.d_model)
+        self.dropout = nn.Dropout(architecture.dropout)
+
+    def forward(self, input_ids: Tensor, start: int = 0) -> Tensor:
+        """input_ids [batch, length], the first of them at position `start` -> [batch, length, d_model].
+
+        Raises ValueError for positions that the model has no embedding for.
+        """
+        stop = start + input_ids.shape[1]
+        if stop > self.position.num_embeddings:
+            raise ValueError(f"{stop} positions, but the context length is {self.position.num_embeddings}")
+        return self.dropout(self.token(input_ids) + self.position.weight[start:stop])

@@ -1,0 +1,61 @@
+"""The trunk of GPT-2: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
+
+    input_ids -> token + position embeddings -> n_layers blocks -> layer normalisation -> last hidden state
+
+Heads that make something of the last hidden state are in gptsmith.model.heads.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from gptsmith.config.architecture import Architecture
+from gptsmith.model.block import TransformerBlock
+from gptsmith.model.embeddings import Embeddings
+from gptsmith.model.kv_cache import KeyValueCache
+
+
+class GPT(nn.Module):
+    """Decoder-only transformer without a head."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.embeddings = Embeddings(architecture)
+        self.blocks = nn.ModuleList(TransformerBlock(architecture) for _ in range(architecture.n_layers))
+        self.final_norm = nn.LayerNorm(architecture.d_model, eps=architecture.layer_norm_epsilon)
+
+    def forward(self, input_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """input_ids int [batch, length] -> last hidden state [batch, length, d_model].
+
+        With a cache, `input_ids` are the tokens after those it holds, and are added to it. A position
+        sees only itself and those before it, so padding on the right changes nothing on its left.
+        """
+        hidden = self.embeddings(input_ids, start=cache.length if cache else 0)
+        for index, block in enumerate(self.blocks):
+            hidden = block(hidden, cache.layers[index] if cache else None)
+        return self.final_norm(hidden)
+
+    def lower(self, input_ids: Tensor, n_blocks: int) -> Tensor:
+        """input_ids [batch, length] -> [batch, length, d_model] as it leaves the first `n_blocks` blocks."""
+        hidden = self.embeddings(input_ids)
+        for block in self.blocks[:n_blocks]:
+            hidden = block(hidden)
+        return hidden
+
+    def upper(self, hidden: Tensor, n_blocks: int) -> Tensor:
+        """The rest of `forward`, for `hidden` as `lower` left it after `n_blocks` blocks."""
+        for block in self.blocks[n_blocks:]:
+            hidden = block(hidden)
+        return self.final_norm(hidden)
+
+    def upper_at(self, hidden: Tensor, n_blocks: int, positions: Tensor) -> Tensor:
+        """`upper` at one position a row: positions [batch] -> [batch, d_model]. Of the last block,
+        only the keys and values are computed at the other positions."""
+        if n_blocks == len(self.blocks):
+            return self.final_norm(hidden[torch.arange(len(hidden), device=hidden.device), positions])
+        for block in self.blocks[n_blocks:-1]:
+            hidden = block(hidden)
+        last = cast(TransformerBlock, self.blocks[-1])
+        return self.final_norm(last.forward_at(hidden, positions))

@@ -1,0 +1,131 @@
+"""The report: everything a run left behind, on one page that needs nothing else."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from markupsafe import Markup
+
+from gptsmith.config.load import Config, load_config
+from gptsmith.files import write_text
+from gptsmith.report import classification, instruction, wording
+from gptsmith.report.history import Figure, learning_curves
+from gptsmith.report.models import model_views
+from gptsmith.report.results import RunResults, read_object, read_run
+from gptsmith.report.runs import Comparison, Table, comparisons, results_table, settings_of, siblings
+from gptsmith.report.stages import read_stages
+from gptsmith.report.text import plain, untrusted
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What the template shows of one run; the lists of the other task are empty."""
+
+    anchor: str
+    results: RunResults
+    headline: wording.Headline
+    warning: str | None
+    settings: list[tuple[str, str]]
+    table: Table
+    comparisons: list[Comparison]
+    curves: list[Figure]
+    rates: list[Figure]
+    confusions: list[classification.Confusion]
+    mistakes: list[classification.Mistake]
+    categories: list[instruction.CategoryRow]
+    category_chart: Figure | None
+    examples: list[instruction.Example]
+
+
+def build_report(
+    name: str,
+    settings: dict[str, Any],
+    results: Path,
+    prepared: dict[str, Path],
+    stages: list[Path],
+    verifications: dict[str, Path],
+    output: Path,
+    pretraining: dict[str, Path] | None = None,
+) -> None:
+    """Write the HTML report of all runs in `settings`; equal files give an equal report.
+
+    `results` is the folder results/<name>; `prepared` maps a dataset to its report.json, `verifications`
+    a model to its verification.json, `pretraining` a model to the history of its pretraining; `stages`
+    are benchmark files. Raises UserError where a file is missing or broken.
+    """
+    config = load_config(settings)
+    datasets = {dataset: read_object(path) for dataset, path in prepared.items()}
+    runs = [read_run(results / run) for run in config.runs]
+    timed = read_stages(stages)
+    provenances = [seed.provenance for run in runs for seed in run.seeds]
+    template = _environment().get_template("report.html.jinja")
+    page = template.render(
+        name=name,
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (a file of the package)
+        started=max(provenance["started"] for provenance in provenances),
+        datasets=datasets,
+        models=model_views(config, verifications, pretraining or {}),
+        runs=[_run_view(place, run, config, datasets) for place, run in enumerate(runs)],
+        siblings=siblings(config, runs),
+        stages=timed,
+        settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100),
+        file_name=shlex.quote(f"{name}.yaml"),
+        commits=sorted({provenance["git_commit"] for provenance in provenances if provenance["git_commit"]}),
+        changed=any(provenance["git_dirty"] for provenance in provenances),
+        inputs={path: sha256 for provenance in provenances for path, sha256 in provenance["inputs"].items()},
+        versions=_versions(provenances),
+    )
+    write_text(output, page)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"data": untrusted, "plain": plain}
+    environment.globals["say"] = wording
+    return environment
+
+
+def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, dict[str, Any]]) -> RunView:
+    anchor, summary = f"run-{place}", run.summary
+    classifies = summary["task"] == "classification"
+    categories = instruction.categories(summary)
+    return RunView(
+        anchor=anchor,
+        results=run,
+        headline=wording.headline(summary),
+        warning=wording.warning(summary),
+        settings=settings_of(config.runs[run.name], summary["task"]),
+        table=results_table(summary),
+        comparisons=comparisons(summary),
+        curves=learning_curves(
+            anchor, {seed.seed: seed.history for seed in run.seeds}, "text" if classifies else "token"
+        ),
+        rates=classification.rate_curves(anchor, run, datasets[summary["dataset"]]["positive_label"])
+        if classifies
+        else [],
+        confusions=classification.confusions(run) if classifies else [],
+        mistakes=classification.worst_mistakes(run) if classifies else [],
+        categories=categories,
+        category_chart=instruction.category_chart(anchor, categories) if categories else None,
+        examples=[] if classifies else instruction.examples(run),
+    )
+
+
+def _versions(provenances: list[dict[str, Any]]) -> dict[str, str]:
+    """Library versions over all trainings; more than one where they differ."""
+    found: dict[str, set[str]] = {}
+    for provenance in provenances:
+        for package, version in {"python": provenance["python"], **provenance["versions"]}.items():
+            found.setdefault(package, set()).add(version)
+    return {package: ", ".join(sorted(versions)) for package, versions in sorted(found.items())}

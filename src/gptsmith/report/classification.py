@@ -1,0 +1,145 @@
+"""What a classification run got right and wrong: confusion matrices, curves, the worst mistakes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from gptsmith.evaluation.classification import confusion_matrix, labels_of
+from gptsmith.report.charts import Curve, unit_square
+from gptsmith.report.history import Figure
+from gptsmith.report.results import RunResults
+from gptsmith.report.wording import baseline_name, number
+
+Array = npt.NDArray[np.float64]
+Points = tuple[Array, Array]
+
+WORST = 10
+# From just below 0, so that a curve that rises at 0 is drawn from its first point.
+GRID = np.concatenate([[-1e-9], np.linspace(0, 1, 401)])
+REFERENCE = "tfidf_logistic_regression"
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts by true label (rows) and predicted label (columns), and the same as shares of the row."""
+
+    title: str
+    labels: list[str]
+    counts: list[list[int]]
+    shares: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    text: str
+    label: str
+    prediction: str
+    probability: float  # given to the wrong label
+
+
+def confusions(run: RunResults) -> list[Confusion]:
+    """The fine-tuned model (counts added up over the seeds) and the reference baseline."""
+    ours = pd.concat([seed.outputs for seed in run.seeds])
+    title = "Fine-tuned" if len(run.seeds) == 1 else f"Fine-tuned, {len(run.seeds)} seeds added up"
+    found = [_confusion(title, ours)]
+    if REFERENCE in run.baselines:
+        found.append(_confusion(baseline_name(REFERENCE), run.baselines[REFERENCE]))
+    return found
+
+
+def _confusion(title: str, predictions: pd.DataFrame) -> Confusion:
+    counts = confusion_matrix(predictions).to_numpy()
+    totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return Confusion(title, labels_of(predictions), counts.tolist(), (counts / totals).tolist())
+
+
+def worst_mistakes(run: RunResults) -> list[Mistake]:
+    """Wrong answers on the test split, the most confident first (probabilities averaged over the seeds)."""
+    rows = run.seeds[0].outputs
+    labels = labels_of(rows)
+    by_seed = [seed.outputs[[f"probability_{label}" for label in labels]].to_numpy() for seed in run.seeds]
+    probabilities = np.mean(by_seed, axis=0)  # [items, labels]; the outputs of every seed are sorted by id
+    rows = rows.assign(
+        prediction=[labels[best] for best in probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
+    )
+    wrong = rows[rows["prediction"] != rows["label"]]
+    worst = wrong.sort_values(["probability", "id"], ascending=[False, True]).head(WORST)
+    return [
+        Mistake(*values) for values in worst[["text", "label", "prediction", "probability"]].itertuples(index=False)
+    ]
+
+
+def _roc(rows: pd.DataFrame, label: str) -> Points:
+    x, y, _ = roc_curve(rows["label"] == label, rows[f"probability_{label}"])
+    return x, y
+
+
+def _precision_recall(rows: pd.DataFrame, label: str) -> Points:
+    """Recall rising, precision as steps: each value holds back to the recall before it, as average
+    precision adds it up."""
+    precision, recall, _ = precision_recall_curve(
+        rows["label"] == label, rows[f"probability_{label}"], drop_intermediate=True
+    )
+    recall, precision = recall[::-1], precision[::-1]
+    return np.repeat(recall, 2)[:-1], np.repeat(precision, 2)[1:]
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """A kind of curve: which metric is its area, and what its axes are."""
+
+    name: str
+    title: str
+    metric: str
+    axes: tuple[str, str]
+    points: Callable[[pd.DataFrame, str], Points]
+
+
+_CURVES = (
+    _Rates("roc", "ROC curve", "roc_auc", ("false positive rate", "true positive rate"), _roc),
+    _Rates("pr", "Precision-recall curve", "average_precision", ("recall", "precision"), _precision_recall),
+)
+
+
+def rate_curves(name: str, run: RunResults, positive: str | None) -> list[Figure]:
+    """ROC and precision-recall, model and reference; none where the test split holds one class only.
+
+    Two classes: of the positive label. More: of each label against the rest, averaged (macro).
+    """
+    rows = run.seeds[0].outputs
+    present = [label for label in labels_of(rows) if 0 < (rows["label"] == label).sum() < len(rows)]
+    wanted = [label for label in present if positive in (None, label)]
+    return [_rate_figure(name, run, wanted, rates) for rates in _CURVES] if wanted else []
+
+
+def _rate_figure(name: str, run: RunResults, labels: list[str], rates: _Rates) -> Figure:
+    actual = run.seeds[0].outputs["label"]
+    prevalence = float(np.mean([(actual == label).mean() for label in labels]))
+    chance = GRID if rates.name == "roc" else np.full_like(GRID, prevalence)
+    ours = [_mean_curve(rates.points, seed.outputs, labels) for seed in run.seeds]
+    curves = [Curve(GRID, chance, "calm", "--", 1.0)]
+    legend = [("accent", "line", f"fine-tuned, area {number(run.summary['metrics'][rates.metric]['mean'])}")]
+    if REFERENCE in run.baselines:
+        curves.append(Curve(*_mean_curve(rates.points, run.baselines[REFERENCE], labels), "contrast"))
+        area = run.summary["baselines"][REFERENCE][rates.metric]["value"]
+        legend.append(("contrast", "line", f"{baseline_name(REFERENCE)}, area {number(area)}"))
+    curves += [Curve(*points, "accent", width=1.6) for points in ours]
+    what = f"of “{labels[0]}”" if len(labels) == 1 else f"each class against the rest, mean of {len(labels)}"
+    seeds = f"; {len(ours)} seeds, a line each" if len(ours) > 1 else ""
+    return Figure(
+        unit_square(f"{name}-{rates.name}", rates.title, curves, *rates.axes),
+        f"{rates.title}, {what}{seeds}.",
+        [*legend, ("calm", "dashed", "chance")],
+    )
+
+
+def _mean_curve(points: Callable[[pd.DataFrame, str], Points], rows: pd.DataFrame, labels: Sequence[str]) -> Points:
+    """The curve of one label as it is; of several, their mean height over a grid."""
+    curves = [points(rows, label) for label in labels]
+    if len(curves) == 1:
+        return curves[0]
+    return GRID, np.mean([np.interp(GRID, x, y) for x, y in curves], axis=0)

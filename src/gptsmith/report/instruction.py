@@ -1,0 +1,110 @@
+"""What an instruction run answers: results by category, and answers beside their references."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from gptsmith.evaluation.instructions import exact_match
+from gptsmith.report.charts import Dots, dot_chart
+from gptsmith.report.history import Figure
+from gptsmith.report.results import RunResults
+from gptsmith.report.wording import Verdict, strongest, verdict
+
+MOST_CATEGORIES_WITH_EXAMPLES = 20
+
+
+@dataclass(frozen=True)
+class CategoryRow:
+    """Exact match in one category. `against` is the stronger baseline there."""
+
+    category: str
+    rows: int
+    exact_match: dict[str, float | None]
+    before: float | None
+    baselines: dict[str, float | None]
+    against: str | None
+    difference: dict[str, float | None]
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Example:
+    category: str
+    right: bool
+    id: int
+    instruction: str
+    input: str
+    reference: str
+    response: str
+    cut_off: bool
+    before: str
+
+
+def categories(summary: dict[str, Any]) -> list[CategoryRow]:
+    return [_category(name, entry) for name, entry in sorted(summary.get("categories", {}).items())]
+
+
+def _category(name: str, entry: dict[str, Any]) -> CategoryRow:
+    against = strongest(entry["baselines"])
+    nothing: dict[str, float | None] = {"difference": None, "low": None, "high": None}
+    difference = entry["differences"].get(against, nothing) if against else nothing
+    return CategoryRow(
+        category=name or "(none)",
+        rows=entry["rows"],
+        exact_match={**entry["exact_match"], "value": entry["exact_match"]["mean"]},
+        before=entry["before_exact_match"],
+        baselines=entry["baselines"],
+        against=against,
+        difference=difference,
+        verdict=verdict("exact_match", difference["low"], difference["high"]),
+    )
+
+
+def category_chart(name: str, rows: list[CategoryRow]) -> Figure:
+    title = "Exact match by category"
+    ours = [row.exact_match for row in rows]
+    groups = [
+        Dots([x["value"] for x in ours], "accent", "o", [x["low"] for x in ours], [x["high"] for x in ours]),
+        Dots([row.baselines.get("nearest_neighbour") for row in rows], "contrast", "D"),
+        Dots([row.baselines.get("majority_answer") for row in rows], "good", "s"),
+        Dots([row.before for row in rows], "calm", "X"),
+    ]
+    legend = [
+        ("accent", "disc", "fine-tuned, with its interval"),
+        ("contrast", "diamond", "nearest neighbour"),
+        ("good", "square", "majority answer"),
+        ("calm", "cross", "before fine-tuning"),
+    ]
+    svg = dot_chart(f"{name}-categories", title, [row.category for row in rows], groups, "share of exact matches")
+    return Figure(svg, f"{title}.", legend)
+
+
+def examples(run: RunResults) -> list[Example]:
+    """Of each category the first right and the first wrong answer of the first seed, by id.
+
+    Right means an exact match with the reference (evaluation.instructions.exact_match).
+    """
+    before = {} if run.before is None else dict(zip(run.before["id"], run.before["response"], strict=True))
+    responses = run.seeds[0].outputs
+    pairs = zip(responses["response"], responses["reference"], strict=True)
+    responses = responses.assign(right=[exact_match(response, reference) for response, reference in pairs])
+    shown = responses.drop_duplicates(["category", "right"]).sort_values(
+        ["category", "right", "id"], ascending=[True, False, True]
+    )
+    kept = sorted(set(shown["category"]))[:MOST_CATEGORIES_WITH_EXAMPLES]
+    return [_example(row, before) for _, row in shown[shown["category"].isin(kept)].iterrows()]
+
+
+def _example(row: "pd.Series[Any]", before: dict[int, str]) -> Example:
+    return Example(
+        category=row["category"],
+        right=bool(row["right"]),
+        id=int(row["id"]),
+        instruction=row["instruction"],
+        input=row["input"],
+        reference=row["reference"],
+        response=row["response"],
+        cut_off=row["finish_reason"] == "length",
+        before=before.get(row["id"], ""),
+    )

@@ -1,0 +1,94 @@
+"""How each model started, in words."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gptsmith.config.architecture import Architecture
+from gptsmith.config.load import Config
+from gptsmith.config.models import Model, Pretrain
+from gptsmith.config.tokenizers import Tokenizer
+from gptsmith.report.history import Figure, learning_curves
+from gptsmith.report.results import read_history, read_object
+from gptsmith.report.wording import number
+
+
+@dataclass(frozen=True)
+class ModelView:
+    name: str
+    facts: list[tuple[str, str]]
+    figures: list[Figure]
+
+
+def model_views(config: Config, verifications: dict[str, Path], pretraining: dict[str, Path]) -> list[ModelView]:
+    return [
+        _view(f"model-{place}", name, model, config, verifications.get(name), pretraining.get(name))
+        for place, (name, model) in enumerate(config.models.items())
+    ]
+
+
+def _view(
+    chart: str, name: str, model: Model, config: Config, verification: Path | None, pretraining: Path | None
+) -> ModelView:
+    tokenizer = config.tokenizers[model.tokenizer]
+    facts = [("Started from", _start(model))]
+    facts += _shape(model.architecture, tokenizer) if model.architecture else []
+    facts.append(("Tokenizer", f"{model.tokenizer}: {_tokenizer(tokenizer)}"))
+    figures = []
+    if pretraining is not None:
+        history = read_history(pretraining)
+        figures = learning_curves(chart, {config.seed: history}, "token")
+        best = history[history["split"] == "validation"]["loss"].min()
+        if not math.isnan(best):
+            facts.append(
+                ("Best validation loss", f"{number(best)} nats per token (perplexity {number(math.exp(best))})")
+            )
+    if verification is not None:
+        facts.append(("Checked against transformers", _verified(read_object(verification))))
+    return ModelView(name, facts, figures)
+
+
+def _start(model: Model) -> str:
+    if model.pretrain:
+        return f"random weights, then pretrained in this pipeline: {_pretrained(model.pretrain)}"
+    if model.huggingface:
+        source = model.huggingface
+        return f"imported from the Hugging Face hub: {source.repo} at revision {source.revision}"
+    if model.path:
+        return f"imported from the folder {model.path}"
+    return "random weights, nothing pretrained"
+
+
+def _pretrained(pretrain: Pretrain) -> str:
+    training = pretrain.training
+    return (
+        f"next-token prediction on the training split of {', '.join(pretrain.datasets)}, {training.epochs:g} epochs,"
+        f" batches of {training.batch_size}, learning rate {training.learning_rate:g}"
+    )
+
+
+def _shape(architecture: Architecture, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    """A trained tokenizer decides the vocabulary, whatever the architecture's default is."""
+    a = architecture.model_copy(update={"vocab_size": tokenizer.vocab_size or architecture.vocab_size})
+    return [
+        ("Shape", f"{a.n_layers} layers, {a.n_heads} heads, width {a.d_model}, feed-forward {a.feedforward_width}"),
+        ("Context", f"{a.context_length:,} tokens"),
+        ("Vocabulary", f"{a.vocab_size:,} tokens"),
+        ("Parameters", f"{a.n_parameters:,} (language model)"),
+    ]
+
+
+def _tokenizer(tokenizer: Tokenizer) -> str:
+    if tokenizer.train_on:
+        return f"byte-level BPE trained in this pipeline on the training split of {', '.join(tokenizer.train_on)}"
+    return "byte-level BPE, vocabulary and merges imported"
+
+
+def _verified(found: dict[str, Any]) -> str:
+    version = found.get("transformers")
+    return (
+        f"logits differ by at most {found['max_difference']:.1e} over {found['positions']:,} positions"
+        f" (largest logit {number(found['largest_logit'])}, relative difference {found['relative']:.1e})"
+        + (f", transformers {version}" if version else "")
+    )

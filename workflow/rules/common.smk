@@ -1,0 +1,269 @@
+"""The validated config, and from it the slices, files and lists that the rules are made of."""
+
+import hashlib
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from gptsmith.code_version import code_version
+from gptsmith.config.load import canonical_json, load_config
+from gptsmith.config.runs import LoRAOnly
+from gptsmith.errors import UserError
+
+try:
+    CONFIG = load_config(config)
+except UserError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+# Jobs run this Python, also where its environment was not activated. (As a part of each shell
+# command the paths would make a moved project rerun.)
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f" SCRIPTS={shlex.quote(str(SCRIPTS))}; "
+)
+
+NAME, DATASETS, TOKENIZERS, MODELS, RUNS = (
+    getattr(CONFIG, key) for key in ("name", "datasets", "tokenizers", "models", "runs")
+)
+# Resources, unlike params, are no reason to rerun: how a run is executed is not what it computes.
+DEVICE, MIRROR, THREADS = CONFIG.execution.device, CONFIG.execution.mirror or "", CONFIG.execution.threads
+SPLITS = ("train", "validation", "test")
+REPORT = f"results/{NAME}/report.html"
+METRICS = f"results/{NAME}/metrics.json"
+
+
+def one_of(names):
+    """Regular expression of a wildcard that stands for one of `names`, and for nothing if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def code_of(script):
+    return code_version(SCRIPTS / script)
+
+
+def files_version(folder, patterns):
+    """Hash of the content of the files in a folder of the project that are not Python."""
+    found = sorted(file for pattern in patterns for file in (Path(workflow.basedir) / folder).glob(pattern))
+    return hashlib.sha256(b"".join(map(Path.read_bytes, found))).hexdigest()[:16]
+
+
+# Datasets
+
+
+def source_of(dataset):
+    """The `path:` source of a dataset, or None when it is downloaded."""
+    source = DATASETS[dataset].sources[0]
+    return source if source.path is not None else None
+
+
+def is_downloaded(dataset):
+    return source_of(dataset) is None
+
+
+def is_extracted(dataset):
+    source = source_of(dataset)
+    return source is None or source.member is not None or source.sha256 is not None
+
+
+EXTENSIONS = {"text": "txt"}
+
+
+def extracted_file(dataset):
+    kind = DATASETS[dataset].format.type
+    return f"data/raw/{dataset}/{dataset}.{EXTENSIONS.get(kind, kind)}"
+
+
+def raw_file(wildcards):
+    """What `prepare` reads: a user's own file where it lies, or what was extracted."""
+    dataset = wildcards.dataset
+    return extracted_file(dataset) if is_extracted(dataset) else source_of(dataset).path
+
+
+def archive_of(wildcards):
+    source = source_of(wildcards.dataset)
+    return source.path if source else f"data/raw/{wildcards.dataset}/archive"
+
+
+def sources_of(dataset):
+    return canonical_json([source.model_dump(exclude_none=True) for source in DATASETS[dataset].sources])
+
+
+def preparation_of(dataset):
+    """Settings of a dataset that decide its rows."""
+    settings = DATASETS[dataset].model_dump(mode="json", exclude_defaults=True, exclude={"sources"})
+    return canonical_json({**settings, "sources": [{"path": "raw"}]})
+
+
+# Tokenizers
+
+TRAINED_TOKENIZERS = [name for name, tokenizer in TOKENIZERS.items() if tokenizer.is_trained]
+PUBLISHED_TOKENIZERS = [name for name in TOKENIZERS if name not in TRAINED_TOKENIZERS]
+
+
+def tokenizer_files(tokenizer):
+    return [f"checkpoints/tokenizers/{tokenizer}/{file}" for file in ("vocab.json", "merges.txt")]
+
+
+def local_files_of_tokenizer(wildcards):
+    """Files of the user's own that a published tokenizer is read from."""
+    tokenizer = TOKENIZERS[wildcards.tokenizer]
+    return [source.path for source in (*tokenizer.vocab, *tokenizer.merges) if source.path is not None]
+
+
+def tokens_of(dataset, tokenizer):
+    return [f"data/tokens/{tokenizer}/{dataset}/{split}.parquet" for split in SPLITS]
+
+
+# Models
+
+
+def models_from(origin):
+    return [name for name, model in MODELS.items() if model.origin == origin]
+
+
+def base_files(model):
+    return [f"checkpoints/base/{model}/{file}" for file in ("model.safetensors", "config.json")]
+
+
+def model_settings(wildcards):
+    return canonical_json(MODELS[wildcards.model])
+
+
+def imported_files(wildcards):
+    """The weights a model was imported from, to verify it against; none for models made here."""
+    model = MODELS[wildcards.model]
+    if model.huggingface is not None:
+        return f"checkpoints/downloads/{wildcards.model}/model.safetensors"
+    return f"{model.path}/model.safetensors" if model.path is not None else []
+
+
+# Runs
+
+
+def runs_of(task):
+    return [name for name, run in RUNS.items() if DATASETS[run.dataset].task == task]
+
+
+CLASSIFICATION_RUNS, INSTRUCTION_RUNS = runs_of("classification"), runs_of("instruction")
+LORA_RUNS = [name for name, run in RUNS.items() if isinstance(run.trainable, LoRAOnly)]
+
+
+def run_slice(run, exclude):
+    return canonical_json(RUNS[run].model_dump(mode="json", exclude_defaults=True, exclude=exclude))
+
+
+def training_slice(wildcards):
+    return run_slice(wildcards.run, {"seeds", "generation"})
+
+
+def generation_slice(wildcards):
+    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on"})
+
+
+def tokenizer_of(run):
+    return MODELS[RUNS[run].model].tokenizer
+
+
+def run_tokens(wildcards):
+    return tokens_of(RUNS[wildcards.run].dataset, tokenizer_of(wildcards.run))
+
+
+def run_tokenizer(wildcards):
+    return tokenizer_files(tokenizer_of(wildcards.run))
+
+
+def run_base(wildcards):
+    return base_files(RUNS[wildcards.run].model)
+
+
+def run_prepared(wildcards):
+    return [f"data/prepared/{RUNS[wildcards.run].dataset}/{part}" for part in ("test.parquet", "report.json")]
+
+
+def run_training_rows(wildcards):
+    return f"data/prepared/{RUNS[wildcards.run].dataset}/train.parquet"
+
+
+def seed_folders(run):
+    return [f"results/{NAME}/{run}/seed-{seed}" for seed in RUNS[run].seeds]
+
+
+def answers_of(wildcards):
+    """What each seed of a run gave on the test split."""
+    file = "predictions.parquet" if wildcards.run in CLASSIFICATION_RUNS else "responses.jsonl"
+    return [f"{folder}/{file}" for folder in seed_folders(wildcards.run)]
+
+
+def before_of(wildcards):
+    """Responses before fine-tuning; none for classification, whose base model has no classes."""
+    return f"results/{NAME}/{wildcards.run}/before/responses.jsonl" if wildcards.run in INSTRUCTION_RUNS else []
+
+
+# The report
+
+
+def report_settings(wildcards):
+    return canonical_json(CONFIG.model_dump(mode="json", exclude={"execution"}, exclude_none=True))
+
+
+# What the runs need, directly or not: only this is made, and only this is in the report.
+USED_MODELS = list(dict.fromkeys(run.model for run in RUNS.values()))
+USED_TOKENIZERS = list(dict.fromkeys(MODELS[model].tokenizer for model in USED_MODELS))
+PRETRAINED_MODELS = [model for model in USED_MODELS if MODELS[model].pretrain is not None]
+TOKENIZED = list(
+    dict.fromkeys(
+        [(tokenizer_of(name), run.dataset) for name, run in RUNS.items()]
+        + [(MODELS[m].tokenizer, dataset) for m in PRETRAINED_MODELS for dataset in MODELS[m].pretrain.datasets]
+    )
+)
+USED_DATASETS = list(
+    dict.fromkeys(
+        [dataset for _, dataset in TOKENIZED]
+        + [dataset for tokenizer in USED_TOKENIZERS for dataset in TOKENIZERS[tokenizer].train_on or []]
+    )
+)
+
+
+def seed_files(runs, file):
+    return [f"{folder}/{file}" for run in runs for folder in seed_folders(run)]
+
+
+def stage_records(_wildcards):
+    """Snakemake's benchmark file of every job before the report: time and memory."""
+    jobs = [f"download/{dataset}" for dataset in USED_DATASETS if is_downloaded(dataset)]
+    jobs += [f"extract/{Path(extracted_file(dataset)).name}" for dataset in USED_DATASETS if is_extracted(dataset)]
+    jobs += [f"prepare/{dataset}" for dataset in USED_DATASETS]
+    jobs += [f"{'train' if t in TRAINED_TOKENIZERS else 'fetch'}_tokenizer/{t}" for t in USED_TOKENIZERS]
+    jobs += [f"tokenize/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
+    jobs += [f"{rule}/{model}" for model in USED_MODELS for rule in RULES_OF_ORIGIN[MODELS[model].origin]]
+    jobs += [f"verify_weights/{model}" for model in USED_MODELS]
+    jobs += [f"{rule}/{NAME}/{run}" for run in RUNS for rule in ("baselines", "summarize")]
+    jobs += [f"generate_before/{NAME}/{run}" for run in INSTRUCTION_RUNS]
+    for run, settings in RUNS.items():
+        answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
+        rules_of_seed = ("finetune", answer, "evaluate")
+        jobs += [f"{rule}/{NAME}/{run}/seed-{seed}" for seed in settings.seeds for rule in rules_of_seed]
+    return [f"logs/benchmarks/{job}.jsonl" for job in jobs]
+
+
+RULES_OF_ORIGIN = {
+    "pretrain": ["pretrain"],
+    "random": ["random_weights"],
+    "path": ["import_checkpoint"],
+    "huggingface": ["download_weights", "convert_weights"],
+}
+
+
+STARTED = time.time()
+
+
+def causes():
+    """The plain lines that scripts failed with since this start: from `error: ` to the end of their logs."""
+    logs = [log for log in Path("logs").rglob("*.log") if log.stat().st_mtime >= STARTED]
+    for log in sorted(logs, key=lambda log: log.stat().st_mtime):
+        if (cause := re.search(r"^error: .*", log.read_text(errors="replace"), re.MULTILINE | re.DOTALL)) is not None:
+            yield cause[0].strip()

@@ -1,0 +1,78 @@
+"""Metrics of each seed, baselines, and the summary of a run."""
+
+
+rule baselines:
+    input:
+        train=run_training_rows,
+        prepared=run_prepared,
+    output:
+        f"results/{NAME}/{{run}}/baselines.parquet",
+    params:
+        task=lambda wildcards: DATASETS[RUNS[wildcards.run].dataset].task,
+        prepared=lambda wildcards, input: Path(input.train).parent.as_posix(),
+        code=code_of("baselines.py"),
+    log:
+        f"logs/baselines/{NAME}/{{run}}.log",
+    benchmark:
+        f"logs/benchmarks/baselines/{NAME}/{{run}}.jsonl"
+    shell:
+        'python "$SCRIPTS/baselines.py" --task {params.task} --prepared {params.prepared:q} --output {output:q}'
+        " 2>&1 | tee {log:q}"
+
+
+rule evaluate:
+    input:
+        answers=lambda wildcards: answers_of(wildcards)[RUNS[wildcards.run].seeds.index(int(wildcards.seed))],
+        prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
+    output:
+        f"results/{NAME}/{{run}}/seed-{{seed}}/metrics.json",
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        code=code_of("evaluate.py"),
+    log:
+        f"logs/evaluate/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/evaluate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    shell:
+        'python "$SCRIPTS/evaluate.py" --settings {params.settings:q} --answers {input.answers:q}'
+        " --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule summarize:
+    input:
+        answers=answers_of,
+        metrics=lambda wildcards: [f"{folder}/metrics.json" for folder in seed_folders(wildcards.run)],
+        baselines=f"results/{NAME}/{{run}}/baselines.parquet",
+        before=before_of,
+        prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
+    output:
+        f"results/{NAME}/{{run}}/summary.json",
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        run=lambda wildcards: run_slice(wildcards.run, {"training", "trainable", "max_length", "loss_on", "generation"}),
+        results=f"results/{NAME}/{{run}}",
+        code=code_of("summarize.py"),
+    log:
+        f"logs/summarize/{NAME}/{{run}}.log",
+    benchmark:
+        f"logs/benchmarks/summarize/{NAME}/{{run}}.jsonl"
+    shell:
+        'python "$SCRIPTS/summarize.py" --settings {params.settings:q} --run {params.run:q} --name {wildcards.run:q}'
+        " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule collect_metrics:
+    input:
+        [f"results/{NAME}/{run}/summary.json" for run in RUNS],
+    output:
+        METRICS,
+    params:
+        code=code_of("collect_metrics.py"),
+    log:
+        f"logs/collect_metrics/{NAME}.log",
+    shell:
+        'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee {log:q}'
+
+
+localrules:
+    collect_metrics,

@@ -1,0 +1,131 @@
+"""Fine-tuning, and what the fine-tuned models answer on the test split."""
+
+
+rule finetune:
+    input:
+        tokens=run_tokens,
+        tokenizer=run_tokenizer,
+        base=run_base,
+    output:
+        checkpoint=[
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
+            for file in ("model.safetensors", "config.json", "vocab.json", "merges.txt")
+        ],
+        history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
+        provenance=f"results/{NAME}/{{run}}/seed-{{seed}}/provenance.json",
+    wildcard_constraints:
+        run=one_of(run for run in RUNS if run not in LORA_RUNS),
+    params:
+        settings=training_slice,
+        tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
+        tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
+        base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
+        checkpoint=f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}",
+        precision=CONFIG.precision,
+        code=code_of("finetune.py"),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+    log:
+        f"logs/finetune/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/finetune/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    shell:
+        'python "$SCRIPTS/finetune.py" --name {wildcards.run:q} --settings {params.settings:q}'
+        " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
+        " --tokens {params.tokens:q} --tokenizer {params.tokenizer:q} --base {params.base:q}"
+        " --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
+        " 2>&1 | tee {log:q}"
+
+
+use rule finetune as finetune_lora with:
+    output:
+        checkpoint=[
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
+            for file in ("model.safetensors", "config.json", "vocab.json", "merges.txt", "adapter.safetensors")
+        ],
+        history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
+        provenance=f"results/{NAME}/{{run}}/seed-{{seed}}/provenance.json",
+    wildcard_constraints:
+        run=one_of(LORA_RUNS),
+
+
+rule predict:
+    input:
+        checkpoint=[
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}" for file in ("model.safetensors", "config.json")
+        ],
+        tokens=run_tokens,
+        prepared=lambda wildcards: [
+            f"data/prepared/{RUNS[wildcards.run].dataset}/{split}.parquet" for split in ("validation", "test")
+        ],
+    output:
+        f"results/{NAME}/{{run}}/seed-{{seed}}/predictions.parquet",
+    wildcard_constraints:
+        run=one_of(CLASSIFICATION_RUNS),
+    params:
+        max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
+        tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
+        prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
+        checkpoint=f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}",
+        precision=CONFIG.precision,
+        code=code_of("predict.py"),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+    log:
+        f"logs/predict/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/predict/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    shell:
+        'python "$SCRIPTS/predict.py" --max-length {params.max_length} --precision {params.precision}'
+        " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
+        " --tokens {params.tokens:q} --prepared {params.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule generate:
+    input:
+        checkpoint=[
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}" for file in ("model.safetensors", "config.json")
+        ],
+        tokenizer=run_tokenizer,
+        tokens=run_tokens,
+        prepared=run_prepared,
+    output:
+        f"results/{NAME}/{{run}}/seed-{{seed}}/responses.jsonl",
+    wildcard_constraints:
+        run=one_of(INSTRUCTION_RUNS),
+    params:
+        settings=generation_slice,
+        checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
+        tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
+        tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
+        prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
+        precision=CONFIG.precision,
+        code=code_of("generate.py"),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+    log:
+        f"logs/generate/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/generate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    shell:
+        'python "$SCRIPTS/generate.py" --settings {params.settings:q} --precision {params.precision}'
+        " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
+        " --tokenizer {params.tokenizer:q} --tokens {params.tokens:q} --prepared {params.prepared:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+use rule generate as generate_before with:
+    input:
+        checkpoint=run_base,
+        tokenizer=run_tokenizer,
+        tokens=run_tokens,
+        prepared=run_prepared,
+    output:
+        f"results/{NAME}/{{run}}/before/responses.jsonl",
+    log:
+        f"logs/generate_before/{NAME}/{{run}}.log",
+    benchmark:
+        f"logs/benchmarks/generate_before/{NAME}/{{run}}.jsonl"

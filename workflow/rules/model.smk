@@ -1,0 +1,143 @@
+"""Base models: downloaded, imported, pretrained or random; each verified against transformers."""
+
+
+localrules:
+    download_weights,
+
+
+rule download_weights:
+    output:
+        "checkpoints/downloads/{model}/model.safetensors",
+    wildcard_constraints:
+        model=one_of(models_from("huggingface")),
+    params:
+        settings=lambda wildcards: canonical_json(MODELS[wildcards.model].huggingface),
+        code=code_of("download_weights.py"),
+    resources:
+        mirror=MIRROR,
+    log:
+        "logs/download_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/download_weights/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/download_weights.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule convert_weights:
+    input:
+        weights="checkpoints/downloads/{model}/model.safetensors",
+        tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
+    output:
+        "checkpoints/base/{model}/model.safetensors",
+        "checkpoints/base/{model}/config.json",
+    wildcard_constraints:
+        model=one_of(models_from("huggingface")),
+    params:
+        architecture=lambda wildcards: canonical_json(MODELS[wildcards.model].architecture),
+        tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
+        code=code_of("convert_weights.py"),
+    log:
+        "logs/convert_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/convert_weights/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/convert_weights.py" --architecture {params.architecture:q} --weights {input.weights:q}'
+        " --tokenizer {params.tokenizer:q} --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+
+
+rule import_checkpoint:
+    input:
+        weights=lambda wildcards: [f"{MODELS[wildcards.model].path}/{file}" for file in ("model.safetensors", "config.json")],
+        tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
+    output:
+        "checkpoints/base/{model}/model.safetensors",
+        "checkpoints/base/{model}/config.json",
+    wildcard_constraints:
+        model=one_of(models_from("path")),
+    params:
+        folder=lambda wildcards: MODELS[wildcards.model].path,
+        tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
+        code=code_of("import_checkpoint.py"),
+    log:
+        "logs/import_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/import_checkpoint/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/import_checkpoint.py" --folder {params.folder:q} --tokenizer {params.tokenizer:q}'
+        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+
+
+rule pretrain:
+    input:
+        tokens=lambda wildcards: [
+            file
+            for dataset in MODELS[wildcards.model].pretrain.datasets
+            for file in tokens_of(dataset, MODELS[wildcards.model].tokenizer)[:2]
+        ],
+        tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
+    output:
+        "checkpoints/base/{model}/model.safetensors",
+        "checkpoints/base/{model}/config.json",
+        "checkpoints/base/{model}/history.parquet",
+        "checkpoints/base/{model}/provenance.json",
+    wildcard_constraints:
+        model=one_of(models_from("pretrain")),
+    params:
+        settings=model_settings,
+        tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
+        seed=CONFIG.seed,
+        precision=CONFIG.precision,
+        code=code_of("pretrain.py"),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+    log:
+        "logs/pretrain/{model}.log",
+    benchmark:
+        "logs/benchmarks/pretrain/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
+        " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " --tokens data/tokens/{params.tokenizer:q} --tokenizer checkpoints/tokenizers/{params.tokenizer:q}"
+        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+
+
+rule random_weights:
+    input:
+        tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
+    output:
+        "checkpoints/base/{model}/model.safetensors",
+        "checkpoints/base/{model}/config.json",
+    wildcard_constraints:
+        model=one_of(models_from("random")),
+    params:
+        architecture=lambda wildcards: canonical_json(MODELS[wildcards.model].architecture),
+        tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
+        seed=CONFIG.seed,
+        code=code_of("random_weights.py"),
+    log:
+        "logs/random_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/random_weights/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/random_weights.py" --architecture {params.architecture:q} --seed {params.seed}'
+        " --tokenizer checkpoints/tokenizers/{params.tokenizer:q} --output checkpoints/base/{wildcards.model:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule verify_weights:
+    input:
+        checkpoint=lambda wildcards: base_files(wildcards.model),
+        original=imported_files,
+    output:
+        "checkpoints/base/{model}/verification.json",
+    params:
+        code=code_of("verify_weights.py"),
+    log:
+        "logs/verify_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/verify_weights/{model}.jsonl"
+    shell:
+        'python "$SCRIPTS/verify_weights.py" --checkpoint checkpoints/base/{wildcards.model:q}'
+        " --original {input.original:q} --output {output:q} 2>&1 | tee {log:q}"

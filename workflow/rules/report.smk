@@ -1,0 +1,54 @@
+"""The report, and the targets that name a part of the work."""
+
+
+localrules:
+    all,
+    downloads,
+
+
+rule report:
+    input:
+        summaries=[f"results/{NAME}/{run}/summary.json" for run in RUNS],
+        histories=seed_files(RUNS, "history.parquet"),
+        provenance=seed_files(RUNS, "provenance.json"),
+        metrics=seed_files(RUNS, "metrics.json"),
+        predictions=seed_files(CLASSIFICATION_RUNS, "predictions.parquet"),
+        responses=seed_files(INSTRUCTION_RUNS, "responses.jsonl"),
+        before=[f"results/{NAME}/{run}/before/responses.jsonl" for run in INSTRUCTION_RUNS],
+        baselines=[f"results/{NAME}/{run}/baselines.parquet" for run in RUNS],
+        prepared=[f"data/prepared/{dataset}/report.json" for dataset in USED_DATASETS],
+        verifications=[f"checkpoints/base/{model}/verification.json" for model in USED_MODELS],
+        pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
+        stages=stage_records,
+    output:
+        REPORT,
+    params:
+        settings=report_settings,
+        code=code_of("report.py"),
+        templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
+    log:
+        f"logs/report/{NAME}.log",
+    shell:
+        'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
+        " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {input.stages:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule downloads:
+    input:
+        [f"data/raw/{dataset}/archive" for dataset in USED_DATASETS if is_downloaded(dataset)],
+        [file for t in USED_TOKENIZERS if t in PUBLISHED_TOKENIZERS for file in tokenizer_files(t)],
+        [
+            f"checkpoints/downloads/{model}/model.safetensors"
+            for model in USED_MODELS
+            if MODELS[model].origin == "huggingface"
+        ],
+
+
+for run in RUNS:
+
+    rule:
+        name:
+            run
+        input:
+            f"results/{NAME}/{run}/summary.json",

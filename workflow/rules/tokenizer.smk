@@ -1,0 +1,66 @@
+"""Tokenizers, trained or published, and the texts as tokens."""
+
+
+localrules:
+    fetch_tokenizer,
+
+
+rule train_tokenizer:
+    input:
+        lambda wildcards: expand("data/prepared/{d}/train.parquet", d=TOKENIZERS[wildcards.tokenizer].train_on),
+    output:
+        "checkpoints/tokenizers/{tokenizer}/vocab.json",
+        "checkpoints/tokenizers/{tokenizer}/merges.txt",
+    wildcard_constraints:
+        tokenizer=one_of(TRAINED_TOKENIZERS),
+    params:
+        vocab_size=lambda wildcards: TOKENIZERS[wildcards.tokenizer].vocab_size,
+        code=code_of("train_tokenizer.py"),
+    log:
+        "logs/train_tokenizer/{tokenizer}.log",
+    benchmark:
+        "logs/benchmarks/train_tokenizer/{tokenizer}.jsonl"
+    shell:
+        'python "$SCRIPTS/train_tokenizer.py" --vocab-size {params.vocab_size} --prepared {input:q}'
+        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
+
+
+rule fetch_tokenizer:
+    input:
+        local_files_of_tokenizer,
+    output:
+        "checkpoints/tokenizers/{tokenizer}/vocab.json",
+        "checkpoints/tokenizers/{tokenizer}/merges.txt",
+    wildcard_constraints:
+        tokenizer=one_of(PUBLISHED_TOKENIZERS),
+    params:
+        settings=lambda wildcards: canonical_json(TOKENIZERS[wildcards.tokenizer]),
+        code=code_of("fetch_tokenizer.py"),
+    resources:
+        mirror=MIRROR,
+    log:
+        "logs/fetch_tokenizer/{tokenizer}.log",
+    benchmark:
+        "logs/benchmarks/fetch_tokenizer/{tokenizer}.jsonl"
+    shell:
+        'python "$SCRIPTS/fetch_tokenizer.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
+
+
+rule tokenize:
+    input:
+        prepared=expand("data/prepared/{{dataset}}/{part}", part=[f"{s}.parquet" for s in SPLITS] + ["report.json"]),
+        tokenizer=lambda wildcards: tokenizer_files(wildcards.tokenizer),
+    output:
+        expand("data/tokens/{{tokenizer}}/{{dataset}}/{split}.parquet", split=SPLITS),
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        code=code_of("tokenize_dataset.py"),
+    log:
+        "logs/tokenize/{tokenizer}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
+    shell:
+        'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q}'
+        " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"
+        " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,31 @@
+"""Classify the validation and test texts with a fine-tuned classifier."""
+
+from pathlib import Path
+
+from gptsmith.command import add_compute_options, argument_parser, run
+from gptsmith.generation.predictions import write_predictions
+from gptsmith.training.compute import choose_compute
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    add_compute_options(parser)
+    parser.add_argument("--max-length", type=int, required=True, help="tokens read of a text; 0: all the context holds")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the classifier")
+    parser.add_argument("--tokens", type=Path, required=True, help="folder of the tokens")
+    parser.add_argument("--prepared", type=Path, required=True, help="folder of the prepared splits")
+    parser.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+    arguments = parser.parse_args()
+    compute = choose_compute(arguments.device, arguments.precision, arguments.threads)
+    write_predictions(
+        arguments.checkpoint,
+        arguments.tokens,
+        arguments.prepared,
+        arguments.max_length or None,
+        compute,
+        arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,33 @@
+"""One self-contained HTML file that says what was done and how good the result is."""
+
+import json
+from pathlib import Path
+
+from gptsmith.command import argument_parser, run
+from gptsmith.report.build import build_report
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON of the config, without its execution section")
+    parser.add_argument("--prepared", type=Path, nargs="+", required=True, help="report.json of each dataset")
+    parser.add_argument("--verifications", type=Path, nargs="*", default=[], help="verification.json of each model")
+    parser.add_argument("--pretraining", type=Path, nargs="*", default=[], help="history.parquet of pretrained models")
+    parser.add_argument("--stages", type=Path, nargs="*", default=[], help="Snakemake's benchmark files")
+    parser.add_argument("--output", type=Path, required=True, help="HTML file, in the folder of the results")
+    arguments = parser.parse_args()
+    settings = json.loads(arguments.settings)
+    build_report(
+        settings["name"],
+        settings,
+        arguments.output.parent,
+        prepared={path.parent.name: path for path in arguments.prepared},
+        stages=arguments.stages,
+        verifications={path.parent.name: path for path in arguments.verifications},
+        pretraining={path.parent.name: path for path in arguments.pretraining},
+        output=arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
