@@ -47,7 +47,9 @@ def run(main: Callable[[], None]) -> NoReturn:
         if message is None or "--debug" in sys.argv:
             traceback.print_exc()
         if message is None:
-            message = f"{type(error).__name__}: {error}\nThis is a bug in gptsmith: please report it with the lines above."
+            message = (
+                f"{type(error).__name__}: {error}\nThis is a bug in gptsmith: please report it with the lines above."
+            )
         _leave(message, 1)
     sys.exit(0)
 

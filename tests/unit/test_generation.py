@@ -14,6 +14,7 @@ from gptsmith.generation.generate import Generated, generate
 from gptsmith.generation.likelihood import response_likelihood
 from gptsmith.generation.responses import write_responses
 from gptsmith.generation.sampling import choose
+from gptsmith.model.dropout import set_dropout
 from gptsmith.model.heads import LanguageModel
 from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer import bpe
@@ -168,6 +169,7 @@ def tokens_of(rows: pa.Table, tokenizer: Tokenizer) -> Tokens:
 def test_responses_are_written_a_line_an_item(tmp_path: Path, tokenizer: Tokenizer) -> None:
     model = language_model(ARCHITECTURE.model_copy(update={"vocab_size": tokenizer.vocab_size, "context_length": 64}))
     tokens, path = tokens_of(ROWS, tokenizer), tmp_path / "responses.jsonl"
+    set_dropout(model, 0.5)  # must not be active
     write_responses(model.train(), tokenizer, ROWS, tokens, SAMPLED, path)
 
     assert tokens.prompt_lengths is not None

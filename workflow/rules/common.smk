@@ -207,7 +207,7 @@ def before_of(wildcards):
 
 
 def report_settings(wildcards):
-    return canonical_json(CONFIG.model_dump(mode="json", exclude={"execution"}, exclude_none=True))
+    return canonical_json(CONFIG.model_dump(mode="json", exclude={"execution"}, exclude_defaults=True))
 
 
 # What the runs need, directly or not: only this is made, and only this is in the report.

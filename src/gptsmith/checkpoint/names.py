@@ -1,6 +1,6 @@
 """Our weights, and the names and shapes that Hugging Face's GPT-2 gives them.
 
-Three layouts of the same weights are about:
+The same weights come in three layouts:
 - ours: names of gptsmith.model, nn.Linear weights [out, in];
 - published (openai-community/gpt2): `h.0.attn.c_attn.weight`, linear weights [in, out] (the original
   code called the layer Conv1D), and among them the causal masks `h.0.attn.bias`;

@@ -16,6 +16,7 @@ from gptsmith.files import atomic_path
 
 READABLE_TYPES = ("F32", "F16", "BF16")
 PROBLEMS_SHOWN = 3
+NOT_WRITTEN = "could not be written"
 
 
 def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight]) -> None:
@@ -30,7 +31,7 @@ def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight
     for weight in weights:
         tensor = state[weight.name].detach().to("cpu", torch.float32)
         tensors[_place(weight, TRUNK_PREFIX)] = (tensor.t() if weight.transposed else tensor).contiguous()
-    with atomic_path(path) as temporary, safetensors_errors(path):
+    with atomic_path(path) as temporary, safetensors_errors(path, NOT_WRITTEN):
         save_file(tensors, temporary, metadata={"format": "pt"})
 
 
@@ -90,13 +91,13 @@ def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of every tensor in the file."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    with safetensors_errors(path), safe_open(path, framework="pt") as file:
+    with safetensors_errors(path, "not a whole safetensors file"), safe_open(path, framework="pt") as file:
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
 
 
 def _read_tensor(path: Path, name: str, transposed: bool) -> Tensor:
-    with safetensors_errors(path), safe_open(path, framework="pt") as file:
+    with safetensors_errors(path, "not a whole safetensors file"), safe_open(path, framework="pt") as file:
         tensor = file.get_tensor(name)
         tensor = tensor.t() if transposed else tensor
         # `tensor` is a view of the mapped file: always copy.
@@ -104,9 +105,9 @@ def _read_tensor(path: Path, name: str, transposed: bool) -> Tensor:
 
 
 @contextlib.contextmanager
-def safetensors_errors(path: Path) -> Iterator[None]:
-    """Say what the library found wrong with `path` as a UserError."""
+def safetensors_errors(path: Path, meaning: str) -> Iterator[None]:
+    """Turn the library's error into a UserError that says what it means for `path`."""
     try:
         yield
     except SafetensorError as error:
-        raise UserError(f"{path}: not a whole safetensors file, or no room to write it ({error})") from error
+        raise UserError(f"{path}: {meaning} ({error})") from error

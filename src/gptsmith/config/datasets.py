@@ -1,13 +1,24 @@
 """Where a dataset comes from, what its rows look like, and how it is split."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from gptsmith.config.sources import Sources
 from gptsmith.config.strict import STRICT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _numbers_as_text(labels: Any) -> Any:
+    """YAML reads `{0: ham, 1: spam}` and `[1, 2]` as numbers; files hold text."""
+
+    def text(value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    if isinstance(labels, dict):
+        return {text(key): text(value) for key, value in labels.items()}
+    return [text(label) for label in labels] if isinstance(labels, list) else labels
 
 
 class Format(BaseModel):
@@ -59,7 +70,7 @@ class ClassificationDataset(BaseModel):
     """Column with the text."""
     label: str = "label"
     """Column with the label."""
-    labels: list[str] | dict[str, str] | None = None
+    labels: Annotated[list[str] | dict[str, str] | None, BeforeValidator(_numbers_as_text)] = None
     """The labels to expect: a list, or a mapping from the file's value to the name to use. Any other
     label in the file is an error. When left out, the labels are those found."""
     positive_label: str | None = None
@@ -125,7 +136,7 @@ class InstructionDataset(BaseModel):
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
     prompt: Literal["alpaca", "compact"] = "alpaca"
-    """Wording of the prompt: `compact` has the same headings without the introductory sentences."""
+    """Wording of the prompt: Alpaca's, or `compact`, a few tokens long, for small models."""
     mechanical: MechanicalItems | None = None
     """Questions with one right answer, generated and added to the splits."""
     split: Split = Split(train=0.85, validation=0.05, test=0.1)

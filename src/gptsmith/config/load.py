@@ -69,7 +69,7 @@ class Config(BaseModel):
         for name, model in self.models.items():
             context = model.architecture.context_length if model.architecture else None
             window = model.pretrain.window if model.pretrain else None
-            yield from _too_long(window, context, model, f"models.{name}.pretrain.window")
+            yield from _too_long(window, context, f"models.{name}.pretrain.window")
         for name, run in self.runs.items():
             task, model = self.datasets[run.dataset].task, self.models[run.model]
             architecture = model.architecture
@@ -85,7 +85,7 @@ class Config(BaseModel):
                 yield f"runs.{name}.seeds: a seed is named twice"
             if architecture is None:
                 continue
-            yield from _too_long(run.max_length, architecture.context_length, model, f"runs.{name}.max_length")
+            yield from _too_long(run.max_length, architecture.context_length, f"runs.{name}.max_length")
             if isinstance(run.trainable, LastBlocks) and run.trainable.last_blocks > architecture.n_layers:
                 yield (
                     f"runs.{name}.trainable.last_blocks: {run.trainable.last_blocks} blocks,"
@@ -122,6 +122,6 @@ def _unknown(kind: str, name: str, known: Mapping[str, Any], place: str) -> Iter
         yield f"{place}: no {kind} is called {name!r}{nearest(name, known)}"
 
 
-def _too_long(length: int | None, context: int | None, model: Model, place: str) -> Iterator[str]:
+def _too_long(length: int | None, context: int | None, place: str) -> Iterator[str]:
     if length is not None and context is not None and length > context:
         yield f"{place}: {length} tokens, but the model's context is {context}; lower it to {context} or less"

@@ -39,7 +39,7 @@ def _path_in(raw: Any, location: tuple[int | str, ...], *, keep_last: bool) -> s
     """The path as the user wrote it: pydantic's location less the names of union members."""
     path = ""
     for position, element in enumerate(location):
-        here = isinstance(raw, Mapping) and element in raw or isinstance(raw, list) and isinstance(element, int)
+        here = (isinstance(raw, Mapping) and element in raw) or (isinstance(raw, list) and isinstance(element, int))
         if here:
             raw = raw[element]
         elif not (keep_last and position == len(location) - 1):

@@ -24,9 +24,10 @@ class Tokenizer(BaseModel):
 
     @model_validator(mode="after")
     def _trained_or_published(self) -> Self:
-        trained = [self.train_on, self.vocab_size]
-        published = [self.vocab, self.merges]
-        if not (None not in trained and published == [None, None] or None not in published and trained == [None, None]):
+        trained, published = (self.train_on, self.vocab_size), (self.vocab, self.merges)
+        given = [all(value is not None for value in pair) for pair in (trained, published)]
+        absent = [all(value is None for value in pair) for pair in (published, trained)]
+        if (True, True) not in zip(given, absent, strict=True):
             raise ValueError("give train_on and vocab_size, or vocab and merges")
         return self
 

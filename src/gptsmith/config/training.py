@@ -25,6 +25,8 @@ class Training(BaseModel):
     """Highest learning rate of the schedule."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     """Decoupled weight decay of AdamW, on matrices only (not on biases and layer norms)."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of AdamW's running mean of squared gradients; training from scratch does better with 0.95 to 0.98."""
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the steps over which the learning rate rises linearly from 0."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -1,6 +1,6 @@
 """The prompt of an instruction: one definition, for training and for generation.
 
-The headings and the introduction are those of Stanford Alpaca (Taori et al. 2023,
+The introduction and headings of `alpaca` are those of Stanford Alpaca (Taori et al. 2023,
 https://github.com/tatsu-lab/stanford_alpaca), whose separate introduction for instructions with an
 input is left out.
 """
@@ -13,10 +13,12 @@ INTRODUCTION = (
 
 
 def format_prompt(instruction: str, input: str, style: Literal["alpaca", "compact"]) -> str:  # noqa: A002
-    """The text that a response follows directly. An empty `input` has no heading.
+    """The text that a response follows directly.
 
-    `alpaca` begins with the introduction; `compact` is the headings alone, which saves a small model's context.
+    `alpaca` is the introduction and a heading for each part, none for an empty `input`. `compact` is for
+    small models, whose context and time it saves: the parts on lines of their own, then a line `=`.
     """
-    introduction = INTRODUCTION if style == "alpaca" else ""
+    if style == "compact":
+        return "".join(f"{part}\n" for part in (instruction, input, "=") if part)
     context = f"### Input:\n{input}\n\n" if input else ""
-    return f"{introduction}### Instruction:\n{instruction}\n\n{context}### Response:\n"
+    return f"{INTRODUCTION}### Instruction:\n{instruction}\n\n{context}### Response:\n"

@@ -55,6 +55,6 @@ def _batch_likelihood(
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
     ]
     logits = model.logits(torch.cat(predicting)).float()
-    losses = functional.cross_entropy(logits, torch.cat(targets).to(device), reduction="none").double()
+    losses = functional.cross_entropy(logits, torch.cat(targets).to(device), reduction="none").cpu().double()
     lengths = [len(target) for target in targets]
     return [(part.sum().item(), len(part)) for part in losses.split(lengths)]

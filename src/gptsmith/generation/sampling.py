@@ -16,7 +16,9 @@ def choose(logits: Tensor, settings: Generation, random: Sequence[np.random.Gene
     """logits [batch, vocab_size], one source of chance a row -> tokens [batch]."""
     if settings.temperature == 0:
         return logits.argmax(dim=-1)
-    logits = logits.double() / settings.temperature
+    if logits.device.type == "mps":
+        logits = logits.cpu()  # Apple's GPUs have no float64, which `sample` needs
+    logits = logits.float() / settings.temperature
     if settings.top_k is not None:
         logits = keep_top_k(logits, settings.top_k)
     if settings.top_p is not None:

@@ -50,8 +50,11 @@ def _figure(name: str, column: str, label: str, histories: dict[int, pd.DataFram
             splits.add("validation")
             best = int(best_of(validation[column].to_numpy()))
             curves.append(Curve(*_points(validation, column), "accent", mark=best))
-    seeds = f"{len(histories)} seeds, a line each; the" if len(histories) > 1 else "The"
-    caption = f"{column.capitalize()} while training. {seeds} dot marks the best validation value."
+    caption = (
+        f"{column.capitalize()} while training{f', {len(histories)} seeds, a line each' if len(histories) > 1 else ''}."
+    )
+    if "validation" in splits:
+        caption += " The dot marks the best validation value."
     if averaged > 1:
         caption += f" Each point of the training curve is the mean of {averaged} logged steps."
     legend = [("calm", "line", "training"), ("accent", "line", "validation")]

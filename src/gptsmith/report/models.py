@@ -22,9 +22,11 @@ class ModelView:
 
 
 def model_views(config: Config, verifications: dict[str, Path], pretraining: dict[str, Path]) -> list[ModelView]:
+    """The models that a run starts from."""
+    used = dict.fromkeys(run.model for run in config.runs.values())
     return [
-        _view(f"model-{place}", name, model, config, verifications.get(name), pretraining.get(name))
-        for place, (name, model) in enumerate(config.models.items())
+        _view(f"model-{place}", name, config.models[name], config, verifications.get(name), pretraining.get(name))
+        for place, name in enumerate(used)
     ]
 
 

@@ -121,7 +121,8 @@ def _finding(ours: RunResults, theirs: RunResults) -> str:
     """Two runs by their own intervals. Apart, they differ; overlapping, they may or may not."""
     metric = LEADING_METRIC[ours.summary["task"]]
     a, b = ours.summary["metrics"][metric], theirs.summary["metrics"][metric]
-    start = f"{metric_name(metric)} of {ours.name} {number(a['mean'])}, of {theirs.name} (random weights) {number(b['mean'])}"
+    values = f"{number(a['mean'])}, of {theirs.name} (random weights) {number(b['mean'])}"
+    start = f"{metric_name(metric)} of {ours.name} {values}"
     if None in (a["mean"], b["mean"], a["low"], b["low"]):
         return f"{start}, without intervals to judge by."
     start += f": {signed(a['mean'] - b['mean'])}"

@@ -6,42 +6,44 @@ from typing import Any
 
 from gptsmith.report.results import read_lines
 
+FOLDER = "benchmarks"
+
 
 @dataclass(frozen=True)
 class Stage:
-    """The last execution of one job. What could not be measured (a job of a moment) is None."""
+    """The last execution of one job. What was not measured (a job of a moment) is None."""
 
     rule: str
     what: str
     seconds: float
     cpu_seconds: float | None
     peak_megabytes: float | None
-    threads: int | None
+    threads: float | None
     share: float  # of the longest stage
 
 
 def read_stages(files: list[Path]) -> list[Stage]:
-    """One stage a file, the longest first."""
-    records = [read_lines(file)[-1] for file in files]
-    longest = max((float(record["s"]) for record in records), default=0) or 1.0
-    stages = [_stage(record, longest) for record in records]
+    """One stage a file logs/benchmarks/<rule>/<what it was for>.jsonl, the longest first."""
+    records = {file: read_lines(file)[-1] for file in files}
+    longest = max((record["s"] for record in records.values()), default=0) or 1
+    stages = [_stage(file, record, longest) for file, record in records.items()]
     return sorted(stages, key=lambda stage: (-stage.seconds, stage.rule, stage.what))
 
 
-def _stage(record: dict[str, Any], longest: float) -> Stage:
-    wildcards = record.get("wildcards")
-    threads = _measured(record.get("threads"))
+def _stage(file: Path, record: dict[str, Any], longest: float) -> Stage:
+    parts = file.with_suffix("").parts
+    rule, *what = parts[parts.index(FOLDER) + 1 :] if FOLDER in parts else parts[-2:]
     return Stage(
-        rule=str(record["rule_name"]),
-        what=", ".join(str(value) for value in wildcards.values()) if isinstance(wildcards, dict) else "",
-        seconds=float(record["s"]),
+        rule=rule,
+        what="/".join(what),
+        seconds=record["s"],
         cpu_seconds=_measured(record.get("cpu_time")),
         peak_megabytes=_measured(record.get("max_rss")),
-        threads=None if threads is None else int(threads),
-        share=float(record["s"]) / longest,
+        threads=_measured(record.get("threads")),
+        share=record["s"] / longest,
     )
 
 
 def _measured(value: Any) -> float | None:
-    """Snakemake writes "NA" for what it could not sample."""
-    return float(value) if isinstance(value, int | float) else None
+    """Snakemake writes "NA" for what it could not sample, and threads only into extended benchmarks."""
+    return value if isinstance(value, int | float) else None

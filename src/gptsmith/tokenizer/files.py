@@ -39,7 +39,7 @@ def read_tokenizer(vocabulary: Path, merges: Path) -> BytePairEncoding:
         alphabet=bytes(CHARACTER_TO_BYTE[character] for character in list(ids)[:256]),
         merges=_read_merges(merges, ids, vocabulary),
     )
-    if torn := find_torn_token(encoding):
+    if (torn := find_torn_token(encoding)) is not None:
         raise UserError(f"{merges}: merging never leads to token {torn} ({list(ids)[torn]!r}): the file is damaged")
     return encoding
 
@@ -59,7 +59,8 @@ def find_torn_token(encoding: BytePairEncoding) -> int | None:
 
 
 def _edge(encoding: BytePairEncoding, part: int, until: int, side: int) -> Iterator[tuple[int, int]]:
-    """The parts that stand at one edge of a token as it is built, the latest first, each with the merge that ends it."""
+    """What stands at one edge (`side` 0: left, 1: right) while `part` is built, last first, each with the merge that
+    ends it."""
     yield part, until
     while part >= 256:
         part, until = encoding.merges[part - 256][side], part

@@ -26,8 +26,7 @@ class Batch:
     """How many targets are not IGNORED: what the batch's loss is the mean over."""
 
     def to(self, device: torch.device) -> "Batch":
-        tensors = (tensor.to(device, non_blocking=True) for tensor in (self.input_ids, self.lengths, self.targets))
-        return Batch(*tensors, n_targets=self.n_targets)
+        return Batch(self.input_ids.to(device), self.lengths.to(device), self.targets.to(device), self.n_targets)
 
 
 class Examples(Protocol):

@@ -1,9 +1,11 @@
 """The stage that fine-tunes a base model on one dataset, for classification or for instructions."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Literal
 
 import torch
 
@@ -21,11 +23,12 @@ from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.lora import merge_lora
 from gptsmith.provenance import Stopwatch, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
-from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
+from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
+from gptsmith.training.examples import Batch, Examples
 from gptsmith.training.history import write_history
-from gptsmith.training.loop import Setup, train
-from gptsmith.training.objectives import classification_loss, language_loss
+from gptsmith.training.loop import Net, Setup, train
+from gptsmith.training.objectives import Loss, classification_loss, language_loss
 from gptsmith.training.tasks import classification_examples, instruction_examples
 from gptsmith.training.trainable import select_trainable
 
@@ -48,13 +51,41 @@ class FinetuneOutputs:
     provenance: Path
 
 
+@dataclass(frozen=True)
+class Task(Generic[Net]):
+    """What differs between the two kinds of fine-tuning."""
+
+    model: Net
+    objective: Callable[[Net, Batch], Loss]
+    examples: Callable[[Tokens, int], Examples]
+    """From a split's tokens and the longest text in tokens."""
+    save: Callable[[Path], None]
+
+
+def classification_task(
+    base: Path, labels: list[str], end_of_text: int, generator: torch.Generator
+) -> Task[Classifier]:
+    model = classifier_from_language_model(base, len(labels), generator)
+    return Task(
+        model,
+        classification_loss,
+        partial(classification_examples, end_of_text=end_of_text),
+        lambda folder: save_classifier(model, folder, labels, end_of_text),
+    )
+
+
+def instruction_task(base: Path, loss_on: Literal["response", "all"], end_of_text: int) -> Task[LanguageModel]:
+    model = load_language_model(base)
+    return Task(
+        model,
+        language_loss,
+        partial(instruction_examples, end_of_text=end_of_text, loss_on=loss_on),
+        lambda folder: save_language_model(model, folder, end_of_text),
+    )
+
+
 def finetune(
-    name: str,
-    run: Run,
-    seed: int,
-    compute: Compute,
-    inputs: FinetuneInputs,
-    outputs: FinetuneOutputs,
+    name: str, run: Run, seed: int, compute: Compute, inputs: FinetuneInputs, outputs: FinetuneOutputs
 ) -> None:
     """Train and write the checkpoint; LoRA is merged into its weights, with the adapter beside it.
 
@@ -64,40 +95,30 @@ def finetune(
     tokenizer = load_tokenizer(inputs.tokenizer, inputs.tokenizer.name)
     splits = [read_tokens(inputs.tokens / f"{split}.parquet") for split in ("train", "validation")]
     check_same_tokenizer(splits[0], tokenizer)
-    labels = splits[0].label_names
-    generator = torch.Generator().manual_seed(seed)
-
-    model: Classifier | LanguageModel
+    labels, generator = splits[0].label_names, torch.Generator().manual_seed(seed)
+    task: Task[Any]  # one of two kinds, told apart by the data
     if labels is not None:
-        model = classifier_from_language_model(inputs.base, len(labels), generator)
+        task = classification_task(inputs.base, labels, tokenizer.end_of_text, generator)
     else:
-        model = load_language_model(inputs.base)
+        task = instruction_task(inputs.base, run.loss_on, tokenizer.end_of_text)
+
+    model: Classifier | LanguageModel = task.model
     select_trainable(model, run.trainable, generator)
     set_dropout(model, run.training.dropout)
+    trainable_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     context_length = model.architecture.context_length
     max_length = min(run.max_length or context_length, context_length)
+    training, validation = (task.examples(part, max_length) for part in splits)
+    title = f"{name}, seed {seed}"
+    history = train(
+        Setup[Any](title, model.to(compute.device), task.objective, training, validation, compute, seed), run.training
+    )
 
-    common: dict[str, Any] = {"title": f"{name}, seed {seed}", "compute": compute, "seed": seed}
-    model.to(compute.device)
-    if isinstance(model, Classifier):
-        training, validation = (classification_examples(part, max_length, tokenizer.end_of_text) for part in splits)
-        setup = Setup(model=model, objective=classification_loss, train=training, validation=validation, **common)
-    else:
-        training, validation = (
-            instruction_examples(part, max_length, tokenizer.end_of_text, run.loss_on) for part in splits
-        )
-        setup = Setup(model=model, objective=language_loss, train=training, validation=validation, **common)
-    history = train(setup, run.training)
-
-    trainable_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     model.to("cpu")
     if isinstance(run.trainable, LoRAOnly):
         save_adapter(model, outputs.checkpoint / "adapter.safetensors")
         merge_lora(model)
-    if isinstance(model, Classifier):
-        save_classifier(model, outputs.checkpoint, labels, tokenizer.end_of_text)
-    else:
-        save_language_model(model, outputs.checkpoint, tokenizer.end_of_text)
+    task.save(outputs.checkpoint)
     for file in ("vocab.json", "merges.txt"):
         with atomic_path(outputs.checkpoint / file) as temporary:
             shutil.copyfile(inputs.tokenizer / file, temporary)

@@ -110,9 +110,7 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
             return
         best.consider(mean.mean_loss, model)
         means, seconds = (mean.mean_loss, mean.accuracy), time.monotonic() - started
-        history.append(
-            HistoryRow(step, step / steps_per_epoch, "validation", *means, None, None, tokens, seconds)
-        )
+        history.append(HistoryRow(step, step / steps_per_epoch, "validation", *means, None, None, tokens, seconds))
 
     validate(0)
     with progress(setup.title, n_steps, "step") as advance:
@@ -161,7 +159,7 @@ def _accumulate_gradient(setup: Setup[Net], indices: np.ndarray, settings: Train
     for batch in micro_batches:
         with setup.compute.autocast():
             loss = setup.objective(setup.model, batch.to(setup.compute.device))
-        (loss.total / n_targets).backward()  # type: ignore[no-untyped-call]
+        (loss.total / n_targets).backward()
         running.add(loss, batch.n_targets)
 
 

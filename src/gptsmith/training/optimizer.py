@@ -19,7 +19,7 @@ def make_optimizer(parameters: Iterable[Parameter], settings: Training) -> torch
         {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, settings.beta2), fused=True)
 
 
 def learning_rate(step: int, n_steps: int, settings: Training) -> float:

@@ -55,8 +55,7 @@ def pretrain(
         check_same_tokenizer(tokens, tokenizer)
     window = plan.window or architecture.context_length
     training, validation = (
-        pretraining_windows(files, window, plan.stride or window, tokenizer.end_of_text)
-        for files in splits.values()
+        pretraining_windows(files, window, plan.stride or window, tokenizer.end_of_text) for files in splits.values()
     )
     if not training.input_ids:
         raise UserError(f"{tokens_folder}: no text to pretrain on")
