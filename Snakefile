@@ -2,9 +2,6 @@
 
 import atexit
 
-from snakemake.utils import min_version
-
-min_version("9.0")
 
 # A --configfile would be merged over this one, run by run: so only when none is named.
 if not workflow.overwrite_configfiles:

@@ -13,7 +13,6 @@ import importlib.metadata
 import io
 import sys
 import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = "gptsmith"
@@ -38,8 +37,13 @@ def code_version(script: Path) -> str:
     for file, name in sorted(files.items(), key=lambda item: item[1]):
         digest.update(f"{name}\n{_essential_source(file)}\n".encode())
     for library in sorted(libraries - sys.stdlib_module_names):
-        digest.update(f"{library}=={importlib.metadata.version(DISTRIBUTIONS.get(library, library))}\n".encode())
+        digest.update(f"{library}=={_installed_version(library)}\n".encode())
     return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _installed_version(library: str) -> str:
+    return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
 
 
 @functools.cache
@@ -48,16 +52,19 @@ def _syntax(file: Path) -> tuple[str, ast.Module]:
     return source, ast.parse(source, filename=str(file))
 
 
-def _imported_names(file: Path) -> Iterator[str]:
+@functools.cache
+def _imported_names(file: Path) -> frozenset[str]:
     """Absolute dotted names that may be modules, imports inside functions included."""
+    names = set[str]()
     for node in ast.walk(_syntax(file)[1]):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            names.add(node.module)
             # `from package import module` and `from module import name` look the same.
             if node.module.split(".")[0] == PACKAGE:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+                names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
 
 
 def _module_file(name: str) -> Path | None:

@@ -10,17 +10,17 @@ rule download:
     output:
         archive="data/raw/{dataset}/archive",
         record="data/raw/{dataset}/archive.json",
-    wildcard_constraints:
-        dataset=one_of(filter(is_downloaded, DATASETS)),
-    params:
-        settings=lambda wildcards: sources_of(wildcards.dataset),
-        code=code_of("download.py"),
-    resources:
-        mirror=MIRROR,
     log:
         "logs/download/{dataset}.log",
     benchmark:
         "logs/benchmarks/download/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(filter(is_downloaded, DATASETS)),
+    resources:
+        mirror=MIRROR,
+    params:
+        settings=lambda wildcards: sources_of(wildcards.dataset),
+        code=code_of("download.py"),
     shell:
         'python "$SCRIPTS/download.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
         " --output {output.archive:q} 2>&1 | tee {log:q}"
@@ -31,16 +31,16 @@ rule extract:
         archive=archive_of,
     output:
         "data/raw/{dataset}/{dataset}.{extension}",
+    log:
+        "logs/extract/{dataset}.{extension}.log",
+    benchmark:
+        "logs/benchmarks/extract/{dataset}.{extension}.jsonl"
     wildcard_constraints:
         dataset=one_of(filter(is_extracted, DATASETS)),
         extension="[a-z]+",
     params:
         settings=lambda wildcards: sources_of(wildcards.dataset),
         code=code_of("extract.py"),
-    log:
-        "logs/extract/{dataset}.{extension}.log",
-    benchmark:
-        "logs/benchmarks/extract/{dataset}.{extension}.jsonl"
     shell:
         'python "$SCRIPTS/extract.py" --settings {params.settings:q} --archive {input.archive:q}'
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -52,14 +52,14 @@ rule prepare:
     output:
         expand("data/prepared/{{dataset}}/{split}.parquet", split=SPLITS),
         report="data/prepared/{dataset}/report.json",
-    params:
-        settings=lambda wildcards: preparation_of(wildcards.dataset),
-        seed=CONFIG.seed,
-        code=code_of("prepare.py"),
     log:
         "logs/prepare/{dataset}.log",
     benchmark:
         "logs/benchmarks/prepare/{dataset}.jsonl"
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        seed=CONFIG.seed,
+        code=code_of("prepare.py"),
     shell:
         'python "$SCRIPTS/prepare.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
         " --output data/prepared/{wildcards.dataset:q} 2>&1 | tee {log:q}"

@@ -7,14 +7,14 @@ rule baselines:
         prepared=run_prepared,
     output:
         f"results/{NAME}/{{run}}/baselines.parquet",
-    params:
-        task=lambda wildcards: DATASETS[RUNS[wildcards.run].dataset].task,
-        prepared=lambda wildcards, input: Path(input.train).parent.as_posix(),
-        code=code_of("baselines.py"),
     log:
         f"logs/baselines/{NAME}/{{run}}.log",
     benchmark:
         f"logs/benchmarks/baselines/{NAME}/{{run}}.jsonl"
+    params:
+        task=lambda wildcards: DATASETS[RUNS[wildcards.run].dataset].task,
+        prepared=lambda wildcards, input: Path(input.train).parent.as_posix(),
+        code=code_of("baselines.py"),
     shell:
         'python "$SCRIPTS/baselines.py" --task {params.task} --prepared {params.prepared:q} --output {output:q}'
         " 2>&1 | tee {log:q}"
@@ -26,13 +26,13 @@ rule evaluate:
         prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/metrics.json",
-    params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
-        code=code_of("evaluate.py"),
     log:
         f"logs/evaluate/{NAME}/{{run}}/seed-{{seed}}.log",
     benchmark:
         f"logs/benchmarks/evaluate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        code=code_of("evaluate.py"),
     shell:
         'python "$SCRIPTS/evaluate.py" --settings {params.settings:q} --answers {input.answers:q}'
         " --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -47,15 +47,18 @@ rule summarize:
         prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
     output:
         f"results/{NAME}/{{run}}/summary.json",
-    params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
-        run=lambda wildcards: run_slice(wildcards.run, {"training", "trainable", "max_length", "loss_on", "generation"}),
-        results=f"results/{NAME}/{{run}}",
-        code=code_of("summarize.py"),
     log:
         f"logs/summarize/{NAME}/{{run}}.log",
     benchmark:
         f"logs/benchmarks/summarize/{NAME}/{{run}}.jsonl"
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        run=lambda wildcards: run_slice(
+            wildcards.run,
+            {"training", "trainable", "max_length", "loss_on", "generation"},
+        ),
+        results=lambda wildcards, output: Path(output[0]).parent.as_posix(),
+        code=code_of("summarize.py"),
     shell:
         'python "$SCRIPTS/summarize.py" --settings {params.settings:q} --run {params.run:q} --name {wildcards.run:q}'
         " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
@@ -66,10 +69,10 @@ rule collect_metrics:
         [f"results/{NAME}/{run}/summary.json" for run in RUNS],
     output:
         METRICS,
-    params:
-        code=code_of("collect_metrics.py"),
     log:
         f"logs/collect_metrics/{NAME}.log",
+    params:
+        code=code_of("collect_metrics.py"),
     shell:
         'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee {log:q}'
 

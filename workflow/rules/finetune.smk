@@ -9,27 +9,32 @@ rule finetune:
     output:
         checkpoint=[
             f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
-            for file in ("model.safetensors", "config.json", "vocab.json", "merges.txt")
+            for file in (
+                "model.safetensors",
+                "config.json",
+                "vocab.json",
+                "merges.txt",
+            )
         ],
         history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
         provenance=f"results/{NAME}/{{run}}/seed-{{seed}}/provenance.json",
+    log:
+        f"logs/finetune/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/finetune/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(run for run in RUNS if run not in LORA_RUNS),
+    threads: THREADS
+    resources:
+        device=DEVICE,
     params:
         settings=training_slice,
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
         tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
         base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
-        checkpoint=f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}",
+        checkpoint=lambda wildcards, output: Path(output.checkpoint[0]).parent.as_posix(),
         precision=CONFIG.precision,
         code=code_of("finetune.py"),
-    threads: THREADS
-    resources:
-        device=DEVICE,
-    log:
-        f"logs/finetune/{NAME}/{{run}}/seed-{{seed}}.log",
-    benchmark:
-        f"logs/benchmarks/finetune/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     shell:
         'python "$SCRIPTS/finetune.py" --name {wildcards.run:q} --settings {params.settings:q}'
         " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
@@ -42,7 +47,13 @@ use rule finetune as finetune_lora with:
     output:
         checkpoint=[
             f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
-            for file in ("model.safetensors", "config.json", "vocab.json", "merges.txt", "adapter.safetensors")
+            for file in (
+                "model.safetensors",
+                "config.json",
+                "vocab.json",
+                "merges.txt",
+                "adapter.safetensors",
+            )
         ],
         history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
         provenance=f"results/{NAME}/{{run}}/seed-{{seed}}/provenance.json",
@@ -53,7 +64,8 @@ use rule finetune as finetune_lora with:
 rule predict:
     input:
         checkpoint=[
-            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}" for file in ("model.safetensors", "config.json")
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
+            for file in ("model.safetensors", "config.json")
         ],
         tokens=run_tokens,
         prepared=lambda wildcards: [
@@ -61,22 +73,22 @@ rule predict:
         ],
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/predictions.parquet",
-    wildcard_constraints:
-        run=one_of(CLASSIFICATION_RUNS),
-    params:
-        max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
-        tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
-        prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
-        checkpoint=f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}",
-        precision=CONFIG.precision,
-        code=code_of("predict.py"),
-    threads: THREADS
-    resources:
-        device=DEVICE,
     log:
         f"logs/predict/{NAME}/{{run}}/seed-{{seed}}.log",
     benchmark:
         f"logs/benchmarks/predict/{NAME}/{{run}}/seed-{{seed}}.jsonl"
+    wildcard_constraints:
+        run=one_of(CLASSIFICATION_RUNS),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+    params:
+        max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
+        tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
+        prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
+        checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
+        precision=CONFIG.precision,
+        code=code_of("predict.py"),
     shell:
         'python "$SCRIPTS/predict.py" --max-length {params.max_length} --precision {params.precision}'
         " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
@@ -86,15 +98,23 @@ rule predict:
 rule generate:
     input:
         checkpoint=[
-            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}" for file in ("model.safetensors", "config.json")
+            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
+            for file in ("model.safetensors", "config.json")
         ],
         tokenizer=run_tokenizer,
         tokens=run_tokens,
         prepared=run_prepared,
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/responses.jsonl",
+    log:
+        f"logs/generate/{NAME}/{{run}}/seed-{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/generate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(INSTRUCTION_RUNS),
+    threads: THREADS
+    resources:
+        device=DEVICE,
     params:
         settings=generation_slice,
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
@@ -103,13 +123,6 @@ rule generate:
         prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
         precision=CONFIG.precision,
         code=code_of("generate.py"),
-    threads: THREADS
-    resources:
-        device=DEVICE,
-    log:
-        f"logs/generate/{NAME}/{{run}}/seed-{{seed}}.log",
-    benchmark:
-        f"logs/benchmarks/generate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     shell:
         'python "$SCRIPTS/generate.py" --settings {params.settings:q} --precision {params.precision}'
         " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"

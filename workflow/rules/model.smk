@@ -8,17 +8,17 @@ localrules:
 rule download_weights:
     output:
         "checkpoints/downloads/{model}/model.safetensors",
-    wildcard_constraints:
-        model=one_of(models_from("huggingface")),
-    params:
-        settings=lambda wildcards: canonical_json(MODELS[wildcards.model].huggingface),
-        code=code_of("download_weights.py"),
-    resources:
-        mirror=MIRROR,
     log:
         "logs/download_weights/{model}.log",
     benchmark:
         "logs/benchmarks/download_weights/{model}.jsonl"
+    wildcard_constraints:
+        model=one_of(models_from("huggingface")),
+    resources:
+        mirror=MIRROR,
+    params:
+        settings=lambda wildcards: canonical_json(MODELS[wildcards.model].huggingface),
+        code=code_of("download_weights.py"),
     shell:
         'python "$SCRIPTS/download_weights.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
         " --output {output:q} 2>&1 | tee {log:q}"
@@ -31,16 +31,16 @@ rule convert_weights:
     output:
         "checkpoints/base/{model}/model.safetensors",
         "checkpoints/base/{model}/config.json",
+    log:
+        "logs/convert_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/convert_weights/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("huggingface")),
     params:
         architecture=lambda wildcards: canonical_json(MODELS[wildcards.model].architecture),
         tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
         code=code_of("convert_weights.py"),
-    log:
-        "logs/convert_weights/{model}.log",
-    benchmark:
-        "logs/benchmarks/convert_weights/{model}.jsonl"
     shell:
         'python "$SCRIPTS/convert_weights.py" --architecture {params.architecture:q} --weights {input.weights:q}'
         " --tokenizer {params.tokenizer:q} --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
@@ -48,21 +48,23 @@ rule convert_weights:
 
 rule import_checkpoint:
     input:
-        weights=lambda wildcards: [f"{MODELS[wildcards.model].path}/{file}" for file in ("model.safetensors", "config.json")],
+        weights=lambda wildcards: [
+            f"{MODELS[wildcards.model].path}/{file}" for file in ("model.safetensors", "config.json")
+        ],
         tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
     output:
         "checkpoints/base/{model}/model.safetensors",
         "checkpoints/base/{model}/config.json",
+    log:
+        "logs/import_checkpoint/{model}.log",
+    benchmark:
+        "logs/benchmarks/import_checkpoint/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("path")),
     params:
         folder=lambda wildcards: MODELS[wildcards.model].path,
         tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
         code=code_of("import_checkpoint.py"),
-    log:
-        "logs/import_checkpoint/{model}.log",
-    benchmark:
-        "logs/benchmarks/import_checkpoint/{model}.jsonl"
     shell:
         'python "$SCRIPTS/import_checkpoint.py" --folder {params.folder:q} --tokenizer {params.tokenizer:q}'
         " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
@@ -81,21 +83,21 @@ rule pretrain:
         "checkpoints/base/{model}/config.json",
         "checkpoints/base/{model}/history.parquet",
         "checkpoints/base/{model}/provenance.json",
+    log:
+        "logs/pretrain/{model}.log",
+    benchmark:
+        "logs/benchmarks/pretrain/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("pretrain")),
+    threads: THREADS
+    resources:
+        device=DEVICE,
     params:
         settings=model_settings,
         tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
         seed=CONFIG.seed,
         precision=CONFIG.precision,
         code=code_of("pretrain.py"),
-    threads: THREADS
-    resources:
-        device=DEVICE,
-    log:
-        "logs/pretrain/{model}.log",
-    benchmark:
-        "logs/benchmarks/pretrain/{model}.jsonl"
     shell:
         'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
         " --precision {params.precision} --device {resources.device} --threads {threads}"
@@ -109,6 +111,10 @@ rule random_weights:
     output:
         "checkpoints/base/{model}/model.safetensors",
         "checkpoints/base/{model}/config.json",
+    log:
+        "logs/random_weights/{model}.log",
+    benchmark:
+        "logs/benchmarks/random_weights/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("random")),
     params:
@@ -116,10 +122,6 @@ rule random_weights:
         tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
         seed=CONFIG.seed,
         code=code_of("random_weights.py"),
-    log:
-        "logs/random_weights/{model}.log",
-    benchmark:
-        "logs/benchmarks/random_weights/{model}.jsonl"
     shell:
         'python "$SCRIPTS/random_weights.py" --architecture {params.architecture:q} --seed {params.seed}'
         " --tokenizer checkpoints/tokenizers/{params.tokenizer:q} --output checkpoints/base/{wildcards.model:q}"
@@ -132,12 +134,12 @@ rule verify_weights:
         original=imported_files,
     output:
         "checkpoints/base/{model}/verification.json",
-    params:
-        code=code_of("verify_weights.py"),
     log:
         "logs/verify_weights/{model}.log",
     benchmark:
         "logs/benchmarks/verify_weights/{model}.jsonl"
+    params:
+        code=code_of("verify_weights.py"),
     shell:
         'python "$SCRIPTS/verify_weights.py" --checkpoint checkpoints/base/{wildcards.model:q}'
         " --original {input.original:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -22,12 +22,12 @@ rule report:
         stages=stage_records,
     output:
         REPORT,
+    log:
+        f"logs/report/{NAME}.log",
     params:
         settings=report_settings,
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
-    log:
-        f"logs/report/{NAME}.log",
     shell:
         'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {input.stages:q}"

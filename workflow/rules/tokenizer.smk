@@ -11,15 +11,15 @@ rule train_tokenizer:
     output:
         "checkpoints/tokenizers/{tokenizer}/vocab.json",
         "checkpoints/tokenizers/{tokenizer}/merges.txt",
+    log:
+        "logs/train_tokenizer/{tokenizer}.log",
+    benchmark:
+        "logs/benchmarks/train_tokenizer/{tokenizer}.jsonl"
     wildcard_constraints:
         tokenizer=one_of(TRAINED_TOKENIZERS),
     params:
         vocab_size=lambda wildcards: TOKENIZERS[wildcards.tokenizer].vocab_size,
         code=code_of("train_tokenizer.py"),
-    log:
-        "logs/train_tokenizer/{tokenizer}.log",
-    benchmark:
-        "logs/benchmarks/train_tokenizer/{tokenizer}.jsonl"
     shell:
         'python "$SCRIPTS/train_tokenizer.py" --vocab-size {params.vocab_size} --prepared {input:q}'
         " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
@@ -31,17 +31,17 @@ rule fetch_tokenizer:
     output:
         "checkpoints/tokenizers/{tokenizer}/vocab.json",
         "checkpoints/tokenizers/{tokenizer}/merges.txt",
-    wildcard_constraints:
-        tokenizer=one_of(PUBLISHED_TOKENIZERS),
-    params:
-        settings=lambda wildcards: canonical_json(TOKENIZERS[wildcards.tokenizer]),
-        code=code_of("fetch_tokenizer.py"),
-    resources:
-        mirror=MIRROR,
     log:
         "logs/fetch_tokenizer/{tokenizer}.log",
     benchmark:
         "logs/benchmarks/fetch_tokenizer/{tokenizer}.jsonl"
+    wildcard_constraints:
+        tokenizer=one_of(PUBLISHED_TOKENIZERS),
+    resources:
+        mirror=MIRROR,
+    params:
+        settings=lambda wildcards: canonical_json(TOKENIZERS[wildcards.tokenizer]),
+        code=code_of("fetch_tokenizer.py"),
     shell:
         'python "$SCRIPTS/fetch_tokenizer.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
         " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
@@ -53,13 +53,13 @@ rule tokenize:
         tokenizer=lambda wildcards: tokenizer_files(wildcards.tokenizer),
     output:
         expand("data/tokens/{{tokenizer}}/{{dataset}}/{split}.parquet", split=SPLITS),
-    params:
-        settings=lambda wildcards: preparation_of(wildcards.dataset),
-        code=code_of("tokenize_dataset.py"),
     log:
         "logs/tokenize/{tokenizer}/{dataset}.log",
     benchmark:
         "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        code=code_of("tokenize_dataset.py"),
     shell:
         'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q}'
         " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"

@@ -14,7 +14,7 @@ class Architecture(BaseModel):
     model_config = STRICT
 
     vocab_size: PositiveInt = 50257
-    """Number of tokens. In a config it may be left out: the model's tokenizer gives it."""
+    """Number of tokens. May be left out: the model's tokenizer gives it."""
     context_length: PositiveInt = 1024
     """Longest sequence, in tokens: the number of learned position embeddings."""
     d_model: PositiveInt = 768
@@ -22,11 +22,12 @@ class Architecture(BaseModel):
     n_layers: PositiveInt = 12
     """Number of transformer blocks."""
     n_heads: PositiveInt = 12
-    """Attention heads per block; must divide d_model."""
+    """Attention heads per block; `d_model` must be a multiple of it."""
     d_feedforward: PositiveInt | None = None
-    """Width of the feed-forward layer; 4 x d_model when left out."""
+    """Width of the feed-forward layer; 4 x `d_model` when left out."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of dropping an activation while training (embeddings, attention, residuals)."""
+    """Probability of dropping an activation (embeddings, attention, residuals) that the checkpoint's config.json
+    names. A training here goes by its own `training.dropout`."""
     activation: Literal["gelu_tanh", "gelu", "relu"] = "gelu_tanh"
     """Non-linearity of the feed-forward layer; GPT-2 uses the tanh approximation of GELU."""
     tie_embeddings: bool = True
@@ -34,7 +35,8 @@ class Architecture(BaseModel):
     layer_norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
     """Added to the variance in layer normalisation."""
     attention: Literal["fused", "explicit"] = "fused"
-    """`fused` calls scaled_dot_product_attention; `explicit` computes softmax(QK^T/sqrt(d))V step by step."""
+    """`fused` calls torch's scaled_dot_product_attention; `explicit` computes softmax(QK^T/sqrt(d))V step by step.
+    Both give the same numbers up to rounding."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> Self:

@@ -10,15 +10,15 @@ from gptsmith.config.strict import STRICT
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _numbers_as_text(labels: Any) -> Any:
     """YAML reads `{0: ham, 1: spam}` and `[1, 2]` as numbers; files hold text."""
-
-    def text(value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
     if isinstance(labels, dict):
-        return {text(key): text(value) for key, value in labels.items()}
-    return [text(label) for label in labels] if isinstance(labels, list) else labels
+        return {_number_as_text(key): _number_as_text(value) for key, value in labels.items()}
+    return [_number_as_text(label) for label in labels] if isinstance(labels, list) else _number_as_text(labels)
 
 
 class Format(BaseModel):
@@ -27,25 +27,29 @@ class Format(BaseModel):
     model_config = STRICT
 
     type: Literal["csv", "tsv", "json", "jsonl", "parquet", "text"]
-    """`json` is one list of objects, `jsonl` one object a line, `text` one document in plain text."""
+    """`csv` and `tsv` are tables with a header line, `json` is one list of objects, `jsonl` one object per line,
+    `text` one document in plain text."""
     columns: list[str] | None = None
     """Names of the columns of a csv or tsv file that has no header line."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Separator of a csv or tsv file; `,` or the tab when left out (Excel often writes `;`)."""
+    """Separator of a csv or tsv file, one character; `,` or the tab when left out (Excel often writes `;`)."""
     quoting: Literal["minimal", "none"] = "minimal"
-    """`none`: a quotation mark is an ordinary character."""
+    """`minimal`: a field may stand in quotation marks; `none`: a quotation mark is an ordinary character."""
     encoding: str = "utf-8"
     """Encoding of the text; a byte-order mark is skipped. Excel on Windows often writes `cp1252`."""
 
 
 class Split(BaseModel):
-    """Shares of the rows for each split; they add up to 1."""
+    """Shares of the rows for each split. They add up to 1, so give all three."""
 
     model_config = STRICT
 
     train: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """To learn from."""
     validation: Fraction = 0.1
+    """To choose the best weights of a training by. With 0, the last ones are kept."""
     test: Fraction = 0.2
+    """To measure the results on."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -73,9 +77,9 @@ class ClassificationDataset(BaseModel):
     labels: Annotated[list[str] | dict[str, str] | None, BeforeValidator(_numbers_as_text)] = None
     """The labels to expect: a list, or a mapping from the file's value to the name to use. Any other
     label in the file is an error. When left out, the labels are those found."""
-    positive_label: str | None = None
+    positive_label: Annotated[str | None, BeforeValidator(_numbers_as_text)] = None
     """The class that precision, recall, F1, ROC AUC and average precision of a two-class set are about.
-    When left out, the rarer class of the training split."""
+    When left out, the rarer class of the training split (where both are as frequent, the rarer in the file)."""
     split: Split = Split()
     """Shares of the splits; every class is divided by the same shares."""
     deduplicate: bool = True
@@ -103,17 +107,17 @@ class ClassificationDataset(BaseModel):
 
 
 class MechanicalItems(BaseModel):
-    """Items of the seeded generator (gptsmith.data.mechanical) for each of its categories; no
-    question of one split is in another."""
+    """How many generated questions (gptsmith.data.mechanical) each of their categories gets; no question of
+    one split is in another."""
 
     model_config = STRICT
 
     train: PositiveInt
-    """Items a category in the training split."""
+    """Per category, in the training split."""
     validation: NonNegativeInt
-    """Items a category in the validation split."""
+    """Per category, in the validation split."""
     test: NonNegativeInt
-    """Items a category in the test split."""
+    """Per category, in the test split."""
 
 
 class InstructionDataset(BaseModel):
@@ -136,7 +140,7 @@ class InstructionDataset(BaseModel):
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
     prompt: Literal["alpaca", "compact"] = "alpaca"
-    """Wording of the prompt: Alpaca's, or `compact`, a few tokens long, for small models."""
+    """Wording around the instruction: `alpaca` is Stanford Alpaca's, `compact` a single line, for small models."""
     mechanical: MechanicalItems | None = None
     """Questions with one right answer, generated and added to the splits."""
     split: Split = Split(train=0.85, validation=0.05, test=0.1)
@@ -155,9 +159,9 @@ class TextDataset(BaseModel):
     sources: Sources
     """Places that hold the same bytes, tried in order."""
     format: Format
-    """How to read the file; `text` makes the whole file one document, otherwise a row is a document."""
+    """How to read the file. With type `text` the whole file is one document, otherwise each row is."""
     text: str = "text"
-    """Column with the text (not used by format `text`)."""
+    """Column with the text (not used with type `text`)."""
     split: Split = Split(train=0.9, validation=0.1, test=0.0)
     """Shares of the splits. A single document is cut in order, at line ends."""
     deduplicate: bool = True

@@ -13,7 +13,7 @@ class Evaluation(BaseModel):
     model_config = STRICT
 
     confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    """Share of the resampled values that an interval covers."""
+    """Share of the resampled values that an interval covers: 0.95 for a 95% interval."""
     bootstrap_samples: PositiveInt = 2000
     """How often the test items are resampled."""
     seed: NonNegativeInt = 123

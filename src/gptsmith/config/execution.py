@@ -8,7 +8,7 @@ from gptsmith.config.strict import STRICT
 
 
 class Execution(BaseModel):
-    """Machine-dependent choices, kept out of every rule's parameters."""
+    """Choices that depend on the machine. None of them causes a rerun."""
 
     model_config = STRICT
 
@@ -17,4 +17,4 @@ class Execution(BaseModel):
     mirror: str | None = None
     """Directory or URL that holds copies of the downloads as `<host>/<path>`."""
     threads: PositiveInt = 2
-    """CPU threads of a training or generation; Snakemake caps it at its --cores."""
+    """CPU threads of a training or generation, at most what `--cores` allows."""

@@ -23,28 +23,28 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
 
 class Config(BaseModel):
-    """A whole run: what goes in, what is trained, what is measured."""
+    """What goes in, what is trained, what is measured."""
 
     model_config = STRICT
 
     name: Name
-    """Names the results: results/<name>/report.html."""
+    """Names the results: `results/<name>/report.html`. This and all names are of letters, digits, `.`, `_` and `-`."""
     seed: NonNegativeInt = 123
-    """Seed of the splits, of generated data and of pretraining."""
+    """Seed of the splits, of generated data, and of new base models and their pretraining."""
     precision: Precision = "auto"
-    """`bf16` computes in bfloat16 where that is safe; `auto` does so on CUDA GPUs that have it."""
+    """`fp32` computes in 32 bits, `bf16` in bfloat16 where that is safe; `auto` is `bf16` on CUDA GPUs that have it."""
     execution: Execution = Execution()
-    """How it is carried out; changing it reruns nothing."""
+    """How the work is carried out; changing it reruns nothing."""
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
-    """Datasets by name."""
+    """The data, each set under a name of your choice."""
     tokenizers: Annotated[dict[Name, Tokenizer], Field(min_length=1)]
-    """Tokenizers by name."""
+    """What cuts texts into tokens."""
     models: Annotated[dict[Name, Model], Field(min_length=1)]
-    """Models to start from, by name."""
+    """Language models to start from. One that no run uses costs nothing."""
     runs: Annotated[dict[Name, Run], Field(min_length=1)]
-    """Fine-tunings by name; each is also a target: `snakemake --cores 2 <run>`."""
+    """Fine-tunings. Each is also a target: `snakemake --cores 2 <name>` makes what it needs and no more."""
     evaluation: Evaluation = Evaluation()
-    """Intervals and their confidence."""
+    """Intervals around the measured values."""
 
     @model_validator(mode="after")
     def _everything_refers_to_something(self) -> Self:
@@ -74,7 +74,7 @@ class Config(BaseModel):
             task, model = self.datasets[run.dataset].task, self.models[run.model]
             architecture = model.architecture
             if name in RESERVED_TARGETS:
-                yield f"runs.{name}: the name is taken by a target of the pipeline; choose another"
+                yield f"runs.{name}: the name is taken by a rule of the pipeline; choose another"
             if task == "text":
                 yield f"runs.{name}.dataset: {run.dataset} is plain text, which can only be pretrained on"
             if task == "classification" and run.generation is not None:
@@ -93,7 +93,12 @@ class Config(BaseModel):
                 )
 
 
-RESERVED_TARGETS = frozenset({"all", "downloads", "report"})
+# A run is a rule of its own, so it cannot be called like one.
+RESERVED_TARGETS = frozenset(
+    "all baselines collect_metrics convert_weights download download_weights downloads evaluate extract fetch_tokenizer"
+    " finetune finetune_lora generate generate_before import_checkpoint predict prepare pretrain random_weights report"
+    " summarize tokenize train_tokenizer verify_weights".split()
+)
 
 
 def load_config(raw: Mapping[str, Any]) -> Config:

@@ -33,26 +33,27 @@ class Pretrain(BaseModel):
     model_config = STRICT
 
     datasets: Annotated[list[str], Field(min_length=1)]
-    """Datasets whose tokens are joined, end-of-text between the texts, and read by a sliding window."""
+    """Names of datasets. Their texts are joined, end-of-text between them, and read through a sliding window."""
     stride: PositiveInt | None = None
     """Tokens from one window's start to the next; the context length (no overlap) when left out."""
     window: PositiveInt | None = None
-    """Tokens a window; the context length when left out."""
+    """Tokens per window; the context length when left out."""
     training: Training = Training()
     """Optimizer, schedule and length."""
 
 
 class Model(BaseModel):
-    """A language model to start from. Exactly one of `pretrain`, `huggingface`, `path` and `random`."""
+    """A language model to start from: give exactly one of `pretrain`, `huggingface`, `path` and `random`."""
 
     model_config = STRICT
 
     tokenizer: str
-    """Name of the tokenizer its tokens are of."""
+    """Name of its tokenizer."""
     architecture: ArchitectureOrSize | None = None
-    """Shape, or the name of a GPT-2 size. Left out with `path`, whose config.json tells it."""
+    """The shape: a mapping, or one of `gpt2-small`, `gpt2-medium`, `gpt2-large`, `gpt2-xl`. Left out with `path`,
+    whose config.json tells it."""
     pretrain: Pretrain | None = None
-    """Train it in this run, from random weights."""
+    """Train it here, from random weights."""
     huggingface: HuggingFace | None = None
     """Download GPT-2 weights."""
     path: str | None = None

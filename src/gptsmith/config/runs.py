@@ -27,7 +27,7 @@ class LoRA(BaseModel):
     rank: PositiveInt
     """Inner width of the adapters."""
     alpha: PositiveFloat
-    """Scale; the update counts alpha / rank times."""
+    """Scale: the update is multiplied by alpha / rank."""
 
 
 class LoRAOnly(BaseModel):
@@ -65,14 +65,15 @@ class Run(BaseModel):
     model: str
     """Name of the model to start from."""
     trainable: Trainable = "all"
-    """`all`, `head`, `{last_blocks: n}` or `{lora: {rank: r, alpha: a}}`."""
+    """Which weights change: `all`, `head`, `{last_blocks: n}` or `{lora: {rank: r, alpha: a}}`."""
     seeds: Annotated[list[NonNegativeInt], Field(min_length=1)] = [123]
-    """One training for each; the report shows their mean and spread."""
+    """One training for each seed; the report shows their mean and spread."""
     max_length: PositiveInt | None = None
-    """Longer texts lose their end (counted in the report); the model's context length when left out."""
+    """Longest text, in tokens; the model's context length when left out. Longer texts lose their end (the report
+    counts those of the training split); an instruction whose prompt alone is longer is not trained on."""
     loss_on: Literal["response", "all"] = "response"
     """Tokens an instruction run learns from: the response, or the prompt as well."""
     training: Training = Training()
     """Optimizer, schedule and length."""
     generation: Generation | None = None
-    """How responses are generated (instruction runs only)."""
+    """How responses are generated (instruction runs only); its defaults when left out."""

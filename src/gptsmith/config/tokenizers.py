@@ -9,7 +9,7 @@ from gptsmith.config.strict import STRICT
 
 
 class Tokenizer(BaseModel):
-    """A byte-level BPE: either `train_on` and `vocab_size`, or `vocab` and `merges`."""
+    """A byte-level BPE. Give either `train_on` and `vocab_size`, to train it, or `vocab` and `merges`, to fetch it."""
 
     model_config = STRICT
 

@@ -15,9 +15,9 @@ class Training(BaseModel):
     model_config = STRICT
 
     epochs: PositiveFloat = 5.0
-    """Passes over the training split; need not be whole."""
+    """Passes over the training split; 0.5 is half a pass."""
     batch_size: PositiveInt = 8
-    """Examples an optimizer step."""
+    """Examples per optimizer step."""
     micro_batch_size: PositiveInt | None = None
     """Examples computed at once; a smaller value accumulates gradients and needs less memory. The
     numbers stay those of the whole batch."""
@@ -30,7 +30,7 @@ class Training(BaseModel):
     warmup_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the steps over which the learning rate rises linearly from 0."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """What follows the warm-up."""
+    """What follows the warm-up: a fall along a cosine, or no change."""
     final_learning_rate_fraction: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Where the cosine ends, as a share of `learning_rate`."""
     gradient_clip: PositiveFloat | None = 1.0

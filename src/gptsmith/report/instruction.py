@@ -42,7 +42,9 @@ class Example:
 
 
 def categories(summary: dict[str, Any]) -> list[CategoryRow]:
-    return [_category(name, entry) for name, entry in sorted(summary.get("categories", {}).items())]
+    """The categories with the most test items first: the small ones say little."""
+    entries = summary.get("categories", {}).items()
+    return [_category(name, entry) for name, entry in sorted(entries, key=lambda item: (-item[1]["rows"], item[0]))]
 
 
 def _category(name: str, entry: dict[str, Any]) -> CategoryRow:
@@ -81,7 +83,7 @@ def category_chart(name: str, rows: list[CategoryRow]) -> Figure:
 
 
 def examples(run: RunResults) -> list[Example]:
-    """Of each category the first right and the first wrong answer of the first seed, by id.
+    """Of each category, largest first, the first right and the first wrong answer of the first seed, by id.
 
     Right means an exact match with the reference (evaluation.instructions.exact_match).
     """
@@ -89,10 +91,11 @@ def examples(run: RunResults) -> list[Example]:
     responses = run.seeds[0].outputs
     pairs = zip(responses["response"], responses["reference"], strict=True)
     responses = responses.assign(right=[exact_match(response, reference) for response, reference in pairs])
+    responses = responses.assign(size=responses.groupby("category")["id"].transform("size"))
     shown = responses.drop_duplicates(["category", "right"]).sort_values(
-        ["category", "right", "id"], ascending=[True, False, True]
+        ["size", "category", "right"], ascending=[False, True, False]
     )
-    kept = sorted(set(shown["category"]))[:MOST_CATEGORIES_WITH_EXAMPLES]
+    kept = shown["category"].drop_duplicates().head(MOST_CATEGORIES_WITH_EXAMPLES)
     return [_example(row, before) for _, row in shown[shown["category"].isin(kept)].iterrows()]
 
 

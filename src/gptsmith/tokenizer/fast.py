@@ -18,7 +18,7 @@ from gptsmith.tokenizer.files import read_tokenizer
 
 # Matching a longer run of white space overflows the stack of tiktoken's regular-expression engine.
 _LONGEST_WHITE_SPACE = 900_000
-_TOO_MUCH_WHITE_SPACE = regex.compile(rf"(?<!\s)\s{{{_LONGEST_WHITE_SPACE}}}")
+_WHITE_SPACE = regex.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,13 @@ class Tokenizer:
         Raises UserError for a lone surrogate, and for 900,000 characters of white space in a row.
         """
         check_text(text)
-        if len(text) >= _LONGEST_WHITE_SPACE and (blank := _TOO_MUCH_WHITE_SPACE.search(text)):
-            raise UserError(
-                f"more than {_LONGEST_WHITE_SPACE:,} characters of white space in a row, "
-                f"from character {blank.start() + 1} of a text: shorten them"
-            )
+        if len(text) >= _LONGEST_WHITE_SPACE:
+            for blank in _WHITE_SPACE.finditer(text):
+                if blank.end() - blank.start() >= _LONGEST_WHITE_SPACE:
+                    raise UserError(
+                        f"at least {_LONGEST_WHITE_SPACE:,} characters of white space in a row, "
+                        f"from character {blank.start() + 1} of a text: shorten them"
+                    )
         return self.encoding.encode_ordinary(text)
 
     def decode(self, ids: Sequence[int]) -> str:

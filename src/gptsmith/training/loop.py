@@ -23,7 +23,7 @@ from gptsmith.training.progress import progress
 Net = TypeVar("Net", bound=nn.Module)
 
 # Rows of training loss in the history, however long the training.
-TRAIN_ROWS = 200
+TRAIN_ROWS = 100
 
 
 @dataclass(frozen=True)
