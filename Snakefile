@@ -1,10 +1,19 @@
 """Raw text in, an evaluated fine-tuned GPT-2 out: `snakemake --cores 2`."""
 
 import atexit
+import sys
+from pathlib import Path
+
+from gptsmith.config.syntax import check_syntax
+from gptsmith.errors import UserError
 
 
 # A --configfile would be merged over this one, run by run: so only when none is named.
 if not workflow.overwrite_configfiles:
+    try:
+        check_syntax(Path("config.yaml"))
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
     configfile: "config.yaml"
 

@@ -76,14 +76,24 @@ def _module_file(name: str) -> Path | None:
 @functools.cache
 def _essential_source(file: Path) -> str:
     """The source without comments, docstrings, and the white space that they leave behind."""
-    source, tree = _syntax(file)
-    lines = source.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    source = _syntax(file)[0]
+    lines = source.split("\n")
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    for token in tokens:
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            for row in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                lines[row - 1] = ""
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    code = [token for token in tokens if token.type not in LAYOUT]
+    # Rows (from 1) that end inside a string, whose white space is part of the program.
+    inside_strings = set[int]()
+    for before, token, after in zip([None, *code], code, code[1:], strict=False):
+        alone = (before is None or before.type == tokenize.NEWLINE) and after.type == tokenize.NEWLINE
+        if token.type == tokenize.STRING and alone:
+            lines[token.start[0] - 1 : token.end[0]] = [""] * (token.end[0] - token.start[0] + 1)
+        else:
+            inside_strings.update(range(token.start[0], token.end[0]))
+    kept = (line if row in inside_strings else line.rstrip() for row, line in enumerate(lines, start=1))
+    return "\n".join(line for row, line in enumerate(kept, start=1) if line or row in inside_strings)
+
+
+LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}

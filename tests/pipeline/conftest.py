@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,9 @@ class Project:
         """Rule -> number of jobs that a run would carry out now, `all` left out."""
         result = self.snakemake("--dry-run", *arguments)
         assert result.returncode == 0, result.stdout + result.stderr
-        table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)*?)total", result.stdout + result.stderr, re.MULTILINE)
+        table = re.search(
+            r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)*?)total", result.stdout + result.stderr, re.MULTILINE
+        )
         jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
         return {rule: int(count) for rule, count in jobs.items() if rule != "all"}
 
@@ -127,6 +130,12 @@ def tiny_config() -> dict[str, Any]:
         "evaluation": {"bootstrap_samples": 50},
         "execution": {"threads": 1},
     }
+
+
+@pytest.fixture(scope="session")
+def new_project() -> Callable[[Path], Project]:
+    """For projects that several tests share."""
+    return make_project
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The validated config, and from it the slices, files and lists that the rules are made of."""
 
+import functools
 import hashlib
 import re
 import shlex
@@ -7,16 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+from gptsmith.checkpoint.folder import config_file, weights_file
 from gptsmith.code_version import code_version
 from gptsmith.config.load import canonical_json, load_config
 from gptsmith.config.runs import LoRAOnly
 from gptsmith.errors import UserError
+from gptsmith.files import sha256_of
 
 try:
     CONFIG = load_config(config)
 except UserError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(f"error: {error}")
 
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Jobs run this Python, also where its environment was not activated. (As a part of each shell
@@ -51,6 +53,13 @@ def files_version(folder, patterns):
     return hashlib.sha256(b"".join(map(Path.read_bytes, found))).hexdigest()[:16]
 
 
+@functools.cache
+def content_of(file):
+    """Hash of a file of the user's own, for params: Snakemake compares the contents of inputs that
+    have a newer date than the outputs, so it would miss that an older file was put in a file's place."""
+    return sha256_of(file)[:16]
+
+
 # Datasets
 
 
@@ -81,6 +90,11 @@ def raw_file(wildcards):
     """What `prepare` reads: a user's own file where it lies, or what was extracted."""
     dataset = wildcards.dataset
     return extracted_file(dataset) if is_extracted(dataset) else source_of(dataset).path
+
+
+def own_content(wildcards):
+    source = source_of(wildcards.dataset)
+    return content_of(source.path) if source else ""
 
 
 def archive_of(wildcards):
@@ -129,6 +143,20 @@ def base_files(model):
     return [f"checkpoints/base/{model}/{file}" for file in ("model.safetensors", "config.json")]
 
 
+# Checkpoints of this config's runs: a model may start from one.
+FINETUNED = {Path(f"checkpoints/finetuned/{NAME}/{run}/seed-{seed}") for run in RUNS for seed in RUNS[run].seeds}
+
+
+def imported_folder(wildcards):
+    """Where a model with a `path` is."""
+    return Path(MODELS[wildcards.model].path)
+
+
+def imported_content(wildcards):
+    folder = imported_folder(wildcards)
+    return [] if folder in FINETUNED else [content_of(file) for file in (config_file(folder), weights_file(folder))]
+
+
 def model_settings(wildcards):
     return canonical_json(MODELS[wildcards.model])
 
@@ -138,7 +166,7 @@ def imported_files(wildcards):
     model = MODELS[wildcards.model]
     if model.huggingface is not None:
         return f"checkpoints/downloads/{wildcards.model}/model.safetensors"
-    return f"{model.path}/model.safetensors" if model.path is not None else []
+    return imported_folder(wildcards) / "model.safetensors" if model.path is not None else []
 
 
 # Runs
@@ -161,7 +189,7 @@ def training_slice(wildcards):
 
 
 def generation_slice(wildcards):
-    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on"})
+    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on", "max_length"})
 
 
 def tokenizer_of(run):
@@ -256,6 +284,39 @@ RULES_OF_ORIGIN = {
     "path": ["import_checkpoint"],
     "huggingface": ["download_weights", "convert_weights"],
 }
+
+
+# Files of the user's own
+
+
+def missing_files():
+    """A line for each file or folder that the config names, the runs need, and is not there."""
+    sources = {f"datasets.{name}.sources": DATASETS[name].sources for name in USED_DATASETS}
+    for name in USED_TOKENIZERS:
+        sources[f"tokenizers.{name}.vocab"] = TOKENIZERS[name].vocab or []
+        sources[f"tokenizers.{name}.merges"] = TOKENIZERS[name].merges or []
+    for place, alternatives in sources.items():
+        for source in alternatives:
+            if source.path is not None and not Path(source.path).is_file():
+                yield f"{place}: no such file: {source.path}{folder_of(source.path)}"
+    for name in USED_MODELS:
+        if (path := MODELS[name].path) is None or Path(path) in FINETUNED:
+            continue
+        if not Path(path).is_dir():
+            yield f"models.{name}.path: no such folder: {path}{folder_of(path)}"
+            continue
+        try:
+            config_file(Path(path)), weights_file(Path(path))
+        except UserError as error:
+            yield f"models.{name}.path: {error}"
+
+
+def folder_of(path):
+    return "" if Path(path).is_absolute() else f" (in {Path.cwd()})"
+
+
+if missing := list(missing_files()):
+    sys.exit("error: " + "\n".join(missing))
 
 
 STARTED = time.time()

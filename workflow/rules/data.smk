@@ -40,6 +40,7 @@ rule extract:
         extension="[a-z]+",
     params:
         settings=lambda wildcards: sources_of(wildcards.dataset),
+        content=own_content,
         code=code_of("extract.py"),
     shell:
         'python "$SCRIPTS/extract.py" --settings {params.settings:q} --archive {input.archive:q}'
@@ -58,6 +59,7 @@ rule prepare:
         "logs/benchmarks/prepare/{dataset}.jsonl"
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
+        content=own_content,
         seed=CONFIG.seed,
         code=code_of("prepare.py"),
     shell:

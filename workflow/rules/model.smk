@@ -49,7 +49,7 @@ rule convert_weights:
 rule import_checkpoint:
     input:
         weights=lambda wildcards: [
-            f"{MODELS[wildcards.model].path}/{file}" for file in ("model.safetensors", "config.json")
+            imported_folder(wildcards) / file for file in ("model.safetensors", "config.json")
         ],
         tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
     output:
@@ -62,7 +62,8 @@ rule import_checkpoint:
     wildcard_constraints:
         model=one_of(models_from("path")),
     params:
-        folder=lambda wildcards: MODELS[wildcards.model].path,
+        folder=lambda wildcards: imported_folder(wildcards).as_posix(),
+        content=imported_content,
         tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
         code=code_of("import_checkpoint.py"),
     shell:

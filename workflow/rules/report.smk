@@ -19,18 +19,19 @@ rule report:
         prepared=[f"data/prepared/{dataset}/report.json" for dataset in USED_DATASETS],
         verifications=[f"checkpoints/base/{model}/verification.json" for model in USED_MODELS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
-        stages=stage_records,
     output:
         REPORT,
     log:
         f"logs/report/{NAME}.log",
     params:
         settings=report_settings,
+        # Not an input: to make a log that was deleted again, a whole training would run again.
+        stages=stage_records,
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
     shell:
         'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
-        " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {input.stages:q}"
+        " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
         " --output {output:q} 2>&1 | tee {log:q}"
 
 

@@ -41,6 +41,7 @@ rule fetch_tokenizer:
         mirror=MIRROR,
     params:
         settings=lambda wildcards: canonical_json(TOKENIZERS[wildcards.tokenizer]),
+        content=lambda wildcards: [content_of(file) for file in local_files_of_tokenizer(wildcards)],
         code=code_of("fetch_tokenizer.py"),
     shell:
         'python "$SCRIPTS/fetch_tokenizer.py" --settings {params.settings:q} --mirror={resources.mirror:q}'

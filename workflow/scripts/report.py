@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, nargs="+", required=True, help="report.json of each dataset")
     parser.add_argument("--verifications", type=Path, nargs="*", default=[], help="verification.json of each model")
     parser.add_argument("--pretraining", type=Path, nargs="*", default=[], help="history.parquet of pretrained models")
-    parser.add_argument("--stages", type=Path, nargs="*", default=[], help="Snakemake's benchmark files")
+    parser.add_argument("--stages", type=Path, nargs="*", default=[], help="Snakemake's benchmark files that are there")
     parser.add_argument("--output", type=Path, required=True, help="HTML file, in the folder of the results")
     arguments = parser.parse_args()
     settings = json.loads(arguments.settings)
@@ -22,7 +22,7 @@ def main() -> None:
         settings,
         arguments.output.parent,
         prepared={path.parent.name: path for path in arguments.prepared},
-        stages=arguments.stages,
+        stages=[path for path in arguments.stages if path.is_file()],
         verifications={path.parent.name: path for path in arguments.verifications},
         pretraining={path.parent.name: path for path in arguments.pretraining},
         output=arguments.output,

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from gptsmith.checkpoint.folder import config_file
 from gptsmith.config.architecture import Architecture
 from gptsmith.errors import UserError
 from gptsmith.files import read_json
@@ -62,9 +63,7 @@ def _shared_config(architecture: Architecture, end_of_text: int) -> dict[str, An
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of config.json. Raises UserError when there is none, or it is of another kind of model."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; a checkpoint is a folder with model.safetensors and config.json")
+    path = config_file(folder)
     config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"{path}: expected a mapping")

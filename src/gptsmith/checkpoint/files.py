@@ -14,6 +14,7 @@ from gptsmith.checkpoint.configuration import (
     read_architecture,
     read_labels,
 )
+from gptsmith.checkpoint.folder import CONFIG, WEIGHTS, weights_file
 from gptsmith.checkpoint.names import Weight, classifier_head, language_model_head, trunk_weights
 from gptsmith.checkpoint.weights import check_tied_head, read_weights, write_weights
 from gptsmith.config.architecture import Architecture
@@ -21,10 +22,6 @@ from gptsmith.errors import UserError
 from gptsmith.files import write_json
 from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.initialization import STANDARD_DEVIATION
-
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def save_language_model(model: LanguageModel, folder: Path, end_of_text: int) -> None:
@@ -53,21 +50,21 @@ def load_language_model(folder: Path) -> LanguageModel:
     Raises UserError that names what is wrong with the folder's files (see read_weights, read_architecture).
     """
     architecture = read_architecture(folder)
-    return _load_language_model(_weights_file(folder), architecture)
+    return _load_language_model(weights_file(folder), architecture)
 
 
 def load_classifier(folder: Path) -> tuple[Classifier, list[str]]:
     """The checkpoint's classifier (as `load_language_model`), and its labels in the order of its logits."""
     architecture, labels = read_architecture(folder), read_labels(folder)
     weights = chain(trunk_weights(architecture), classifier_head(architecture, len(labels)))
-    state = read_weights(_weights_file(folder), weights)
+    state = read_weights(weights_file(folder), weights)
     return _classifier(architecture, len(labels), state), labels
 
 
 def classifier_from_language_model(folder: Path, n_classes: int, generator: torch.Generator) -> Classifier:
     """A classifier on the trunk of a language model's checkpoint, with a new head drawn from `generator`."""
     architecture = read_architecture(folder)
-    state = read_weights(_weights_file(folder), trunk_weights(architecture))
+    state = read_weights(weights_file(folder), trunk_weights(architecture))
     head = torch.empty(n_classes, architecture.d_model)
     state["score.weight"] = head.normal_(std=STANDARD_DEVIATION, generator=generator)
     return _classifier(architecture, n_classes, state)
@@ -111,19 +108,3 @@ def _classifier(architecture: Architecture, n_classes: int, state: dict[str, Ten
         model = Classifier(architecture, n_classes)
     model.load_state_dict(state, assign=True)
     return model.eval()
-
-
-def _weights_file(folder: Path) -> Path:
-    """Path of the folder's weights. Raises UserError where they are in a form that is not read."""
-    path = folder / WEIGHTS
-    if path.is_file():
-        return path
-    if (folder / f"{WEIGHTS}.index.json").is_file():
-        raise UserError(f"{folder}: the weights are in several files (sharded); save them as one {WEIGHTS}")
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
-    if pickles:
-        raise UserError(
-            f"{folder}: {pickles[0]} is a pickle, and reading a pickle can run any code it carries; "
-            f"save the model as {WEIGHTS} (save_pretrained does)"
-        )
-    raise UserError(f"{path}: no such file")

@@ -95,9 +95,32 @@ class Config(BaseModel):
 
 # A run is a rule of its own, so it cannot be called like one.
 RESERVED_TARGETS = frozenset(
-    "all baselines collect_metrics convert_weights download download_weights downloads evaluate extract fetch_tokenizer"
-    " finetune finetune_lora generate generate_before import_checkpoint predict prepare pretrain random_weights report"
-    " summarize tokenize train_tokenizer verify_weights".split()
+    {
+        "all",
+        "baselines",
+        "collect_metrics",
+        "convert_weights",
+        "download",
+        "download_weights",
+        "downloads",
+        "evaluate",
+        "extract",
+        "fetch_tokenizer",
+        "finetune",
+        "finetune_lora",
+        "generate",
+        "generate_before",
+        "import_checkpoint",
+        "predict",
+        "prepare",
+        "pretrain",
+        "random_weights",
+        "report",
+        "summarize",
+        "tokenize",
+        "train_tokenizer",
+        "verify_weights",
+    }
 )
 
 

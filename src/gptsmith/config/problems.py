@@ -20,6 +20,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def describe(details: ErrorDetails, raw: Mapping[str, Any], model: type[BaseModel]) -> Iterator[str]:
     """One line for each problem in one of pydantic's errors about `raw`."""
     kind, context = details["type"], details.get("ctx", {})
+    tag_key = str(context.get("discriminator")).strip("'")
     location, types_there = _follow(model, details["loc"])
     place = _path_in(raw, location, keep_last=kind == "missing")
     message = details["msg"].removeprefix("Value error, ")
@@ -32,9 +33,9 @@ def describe(details: ErrorDetails, raw: Mapping[str, Any], model: type[BaseMode
     elif kind == "missing":
         yield f"{place}: missing"
     elif kind == "union_tag_not_found":
-        yield f"{place}.{context['discriminator'].strip("'")}: missing"
+        yield f"{place}.{tag_key}: missing"
     elif kind == "union_tag_invalid":
-        yield f"{place}.{context['discriminator'].strip("'")}: {context['tag']!r} is none of {context['expected_tags']}"
+        yield f"{place}.{tag_key}: {context['tag']!r} is none of {context['expected_tags']}"
     else:
         found = details.get("input")
         shown = f" (found {found!r})" if found is None or isinstance(found, str | int | float | bool) else ""

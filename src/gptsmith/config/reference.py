@@ -19,7 +19,7 @@ from gptsmith.errors import UserError
 from gptsmith.files import write_text
 
 ROOT = Path(__file__).parents[3]
-MARKER = "<!-- Written by `python -m gptsmith.config.reference`: edit the docstrings in src/gptsmith/config instead. -->"
+MARKER = "<!-- Below: written by `python -m gptsmith.config.reference` from the docstrings in src/gptsmith/config. -->"
 
 Schema = dict[str, Any]
 

@@ -23,7 +23,7 @@ class Source(BaseModel):
     member: str | None = None
     """Path of the file inside a zip, tar or wheel."""
     sha256: Sha256 | None = None
-    """SHA-256 of the file (of the member, where one is named), in 64 lower-case hexadecimal digits. Downloads need it."""
+    """SHA-256 of the file (of the member, where one is named), 64 lower-case hexadecimal digits. Downloads need it."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -3,7 +3,8 @@
 The contract between the stage that prepares data and all that read it.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,30 @@ def write_prepared(folder: Path, tables: Mapping[str, pa.Table], report: Mapping
 
 def read_split(folder: Path, split: str) -> pa.Table:
     """Read one split; UserError when the file is missing, damaged or not one of `SCHEMAS`."""
-    path = _split_path(folder, split)
+    with _opened(_split_path(folder, split)) as file:
+        return file.read()
+
+
+def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield a split in batches of at most 1,024 rows, for files larger than memory; UserError as `read_split`."""
+    with _opened(path) as file:
+        yield from file.iter_batches(batch_size=1024)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read()
+            if file.schema_arrow not in SCHEMAS.values():
+                names = ", ".join(file.schema_arrow.names)
+                raise UserError(
+                    f"{path}: not a split of a prepared dataset (columns {names}). Prepare the dataset again."
+                )
+            yield file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file. Prepare the dataset first.") from error
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: damaged ({str(error).splitlines()[0]}). Prepare the dataset again.") from error
-    if table.schema not in SCHEMAS.values():
-        names = ", ".join(table.schema.names)
-        raise UserError(f"{path}: not a split of a prepared dataset (columns {names}). Prepare the dataset again.")
-    return table
 
 
 def read_report(folder: Path) -> dict[str, Any]:

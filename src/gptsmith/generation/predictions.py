@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from gptsmith.checkpoint.configuration import read_config
 from gptsmith.checkpoint.files import load_classifier
 from gptsmith.data.prepared import read_split
 from gptsmith.errors import UserError
@@ -30,6 +31,7 @@ def write_predictions(
     """
     classifier, labels = load_classifier(checkpoint)
     classifier.to(compute.device)
+    end_of_text = read_config(checkpoint)["eos_token_id"]
     context_length = classifier.architecture.context_length
     max_length = min(max_length or context_length, context_length)
     tables = []
@@ -39,8 +41,7 @@ def write_predictions(
             raise UserError(f"{checkpoint}: trained on labels {labels}, but {tokens} has {split_tokens.label_names}")
         if not np.array_equal(split_tokens.ids, rows["id"].to_numpy()):
             raise UserError(f"{tokens}: not the tokens of {prepared}; make them again")
-        # A classifier reads up to its last real token, so any padding will do.
-        examples = classification_examples(split_tokens, max_length, end_of_text=0)
+        examples = classification_examples(split_tokens, max_length, end_of_text)
         probabilities = classify(classifier, examples, compute, title=f"predict {split}")
         columns = {
             "id": rows["id"],

@@ -7,11 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
-from gptsmith.data.prepared import SPLITS, read_report
+from gptsmith.data.prepared import SPLITS, read_batches, read_report
 from gptsmith.data.prompts import format_prompt
 from gptsmith.errors import UserError
 from gptsmith.files import atomic_path
-from gptsmith.tokenizer.batches import read_batches
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.tokenizer.tokens import token_schema
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gptsmith.tokenizer.batches import read_batches
+from gptsmith.data.prepared import read_batches
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
 

@@ -104,10 +104,18 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
     history: list[HistoryRow] = []
     running, best, tokens, started = _Mean(), _Best(), 0, time.monotonic()
 
+    def require_finite(step: int, *values: float) -> None:
+        if not all(map(math.isfinite, values)):
+            raise UserError(
+                f"{setup.title}: the loss is no longer a finite number at step {step} of {n_steps};"
+                f" lower training.learning_rate (now {settings.learning_rate:g}) or raise warmup_fraction"
+            )
+
     def validate(step: int) -> None:
         mean = evaluate(setup, settings.micro_batch_size or settings.batch_size)
         if mean is None:
             return
+        require_finite(step, mean.mean_loss)
         best.consider(mean.mean_loss, model)
         means, seconds = (mean.mean_loss, mean.accuracy), time.monotonic() - started
         history.append(HistoryRow(step, step / steps_per_epoch, "validation", *means, None, None, tokens, seconds))
@@ -120,11 +128,7 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
                 group["lr"] = rate
             _accumulate_gradient(setup, indices, settings, running)
             grad_norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf).item()
-            if not math.isfinite(running.loss) or not math.isfinite(grad_norm):
-                raise UserError(
-                    f"{setup.title}: the loss is no longer a finite number at step {step} of {n_steps};"
-                    f" lower training.learning_rate (now {settings.learning_rate:g}) or raise warmup_fraction"
-                )
+            require_finite(step, running.loss, grad_norm)
             optimizer.step()
             optimizer.zero_grad()
 
@@ -141,6 +145,8 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
                 validate(step)
                 if settings.patience is not None and best.evaluations_since >= settings.patience:
                     break
+    # Without validation nothing else sees what the last step has done.
+    require_finite(n_steps, *(parameter.norm().item() for parameter in parameters))
     model.load_state_dict(best.weights, strict=False)
     return history
 

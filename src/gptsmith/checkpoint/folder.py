@@ -1,0 +1,33 @@
+"""The files that make a folder a checkpoint, looked for without loading anything."""
+
+from pathlib import Path
+
+from gptsmith.errors import UserError
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def weights_file(folder: Path) -> Path:
+    """Path of the folder's weights. Raises UserError where they are in a form that is not read."""
+    path = folder / WEIGHTS
+    if path.is_file():
+        return path
+    if (folder / f"{WEIGHTS}.index.json").is_file():
+        raise UserError(f"{folder}: the weights are in several files (sharded); save them as one {WEIGHTS}")
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
+    if pickles:
+        raise UserError(
+            f"{folder}: {pickles[0]} is a pickle, and reading a pickle can run any code it carries; "
+            f"save the model as {WEIGHTS} (save_pretrained does)"
+        )
+    raise UserError(f"{path}: no such file")
+
+
+def config_file(folder: Path) -> Path:
+    """Path of the folder's config.json. Raises UserError when there is none."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; a checkpoint is a folder with {WEIGHTS} and {CONFIG}")
+    return path
