@@ -7,12 +7,13 @@ CONFIG ?=
 TESTS ?= tests
 
 BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SOURCES := src workflow/scripts tests
 
 .PHONY: help run test lint format
 
 help:
-	@sed -n 's/^# //p; s/^#  //p' Makefile
+	@sed -n '1,2s/^# //p' Makefile
 
 run: .venv/run.stamp
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host $(if $(CONFIG),--configfile '$(CONFIG)')
@@ -37,11 +38,13 @@ format: .venv/dev.stamp
 # A stamp is written last, so an installation that broke off is taken up again.
 .venv/run.stamp: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed: make run PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@echo 'Setting up .venv: about 2 GB, some minutes ...'
+	@$(PYTHON) -m venv .venv
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .venv/dev.stamp: .venv/run.stamp requirements-dev.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements-dev.txt
+	@echo 'Adding what tests and lint need ...'
+	@$(INSTALL) -r requirements-dev.txt
 	@touch $@

@@ -35,7 +35,8 @@ rule all:
 
 
 onsuccess:
-    print(f"Report: {Path(REPORT).absolute()}")
+    if Path(REPORT).is_file():
+        print(f"Report: {Path(REPORT).absolute()}")
 
 
 # Snakemake has more to say after this block; the cause goes below it.

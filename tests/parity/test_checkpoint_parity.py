@@ -29,7 +29,7 @@ from gptsmith.model.initialization import new_classifier, new_language_model
 from gptsmith.model.lora import adapter_state_dict, add_lora, merge_lora
 
 TINY = Architecture(vocab_size=61, context_length=70, d_model=24, n_layers=2, n_heads=4)
-UNTIED = TINY.model_copy(update={"tie_embeddings": False, "activation": "relu", "d_feedforward": 50, "dropout": 0.1})
+UNTIED = TINY.model_copy(update={"tie_embeddings": False, "activation": "relu", "d_feedforward": 50})
 END_OF_TEXT = 60
 INPUT_IDS = torch.randint(END_OF_TEXT, (3, 9), generator=torch.Generator().manual_seed(2))
 
@@ -215,7 +215,6 @@ def edit_config(folder: Path, **changes: Any) -> None:
         ({"activation_function": "swish"}, "activation_function is 'swish'"),
         ({"activation_function": ["gelu"]}, "activation_function is"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True; only False"),
-        ({"attn_pdrop": [0.2]}, "differ; this model has one dropout"),
         ({"architecture": {"d_model": 24, "depth": 3}}, "depth: Extra inputs are not permitted"),
         ({"architecture": 3}, "architecture: "),
     ],

@@ -150,3 +150,9 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = make_project(tmp_path_factory.mktemp("pipeline") / "my project")
     project.run()
     return project
+
+
+@pytest.fixture
+def copied_project(finished_project: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project in another place, to change."""
+    return Project(Path(shutil.copytree(finished_project.folder, tmp_path / "a copy")))

@@ -102,9 +102,9 @@ def publish_data(config: dict[str, Any], mirror: Path, vocabulary: Path) -> None
 
 
 def write_messages(path: Path) -> str:
-    """A zip of synthetic messages, a fifth of them spam; returns the member's SHA-256."""
-    lines = [f"spam\tWIN a {n} pound prize, call 0800{n:04} now" for n in range(100)]
-    lines += [f'ham\tsee you at "{n % 12}", it\'s about number {n}' for n in range(400)]
+    """A zip of synthetic messages, a third of them spam; returns the member's SHA-256."""
+    lines = [f"spam\tWIN a {n} pound prize, call 0800{n:04} now" for n in range(400)]
+    lines += [f'ham\tsee you at "{n % 12}", it\'s about number {n}' for n in range(800)]
     member = path.with_name("SMSSpamCollection")
     member.write_text("\n".join(lines) + "\n")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -125,7 +125,7 @@ def tiny_gpt2(**shape: Any) -> GPT2LMHeadModel:
     model = GPT2LMHeadModel(GPT2Config(**{"n_embd": 16, "n_layer": 2, "n_head": 2} | shape))
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.5)
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
     return model
 
 
@@ -155,7 +155,7 @@ def published(
             model["architecture"] = TINY
             weights = mirror / mirror_path(HuggingFace(**model["huggingface"]).url)
             model["huggingface"]["sha256"] = publish_weights(tiny_gpt2(), weights)
-            for run, epochs, rate in (("spam", 0.1, 0.02), ("assistant", 0.02, 0.001)):
+            for run, epochs, rate in (("spam", 1, 0.005), ("assistant", 0.02, 0.001)):
                 config["runs"][run]["training"] |= {"epochs": epochs, "learning_rate": rate, "evaluations": 1}
             config["runs"]["assistant"]["generation"]["max_new_tokens"] = 5
             config["evaluation"] = {"bootstrap_samples": 50}

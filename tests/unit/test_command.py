@@ -111,9 +111,10 @@ def test_a_bug_shows_its_traceback(bug: Exception, capsys: pytest.CaptureFixture
 
 def test_lines_reach_a_pipe_at_once_and_a_reader_that_left_is_no_error() -> None:
     script = (
+        "import sys\n"
         "from gptsmith.command import run\n"
         "def main():\n"
-        "    print('first'); input()\n"
+        "    print('first'); sys.stdin.readline()\n"
         "    while True: print('more')\n"
         "run(main)"
     )
@@ -150,8 +151,8 @@ def test_every_script_explains_itself(
     assert shown.startswith(f"usage: {script.name}")
     assert script.read_text().splitlines()[0].strip('"') in shown
     for option in re.findall(r"add_argument\(\s*\"(--[a-z-]+)", script.read_text()):
-        # Its name, its value and what it is for.
-        assert re.search(rf"^  {option} .*\S", shown, re.MULTILINE), option
+        # Its name, its value, and on the same line or the next what it is for.
+        assert re.search(rf"^  {option}( \S+)*?(  +|\n +)\w", shown, re.MULTILINE), option
 
 
 def test_stages_before_and_after_the_model_import_no_torch() -> None:

@@ -149,6 +149,16 @@ def test_a_seed_decides_every_byte_of_the_checkpoint(project: Project, tmp_path:
     assert contents[0] != contents[2]
 
 
+def test_a_seed_decides_the_new_weights(project: Project, tmp_path: Path) -> None:
+    """A step too small to see leaves a classifier's head as it was drawn."""
+    training = {"epochs": 1, "batch_size": 20, "learning_rate": 1e-12}
+    heads = []
+    for seed in (1, 2):
+        outputs = tune(project, tmp_path / str(seed), "classification", seed, training=training)
+        heads.append(load_file(outputs.checkpoint / "model.safetensors")["score.weight"])
+    assert (heads[0] - heads[1]).abs().mean() > 0.01
+
+
 def trunk_of(folder: Path) -> dict[str, Tensor]:
     names = load_file(folder / "model.safetensors")
     return {name: tensor for name, tensor in names.items() if name.startswith("transformer.")}

@@ -68,7 +68,7 @@ def test_dropout_is_active_in_training_only(path: str) -> None:
     model = language_model(TINY.model_copy(update={"attention": path}))
     input_ids = tokens(2, 9)
     without = model(input_ids)
-    torch.testing.assert_close(model.train()(input_ids), without)  # the architecture's dropout is 0
+    torch.testing.assert_close(model.train()(input_ids), without)  # a new model drops nothing
     set_dropout(model, 0.3)
     torch.testing.assert_close(model.eval()(input_ids), without)
     model.train()

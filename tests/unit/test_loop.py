@@ -163,11 +163,12 @@ def test_a_tiny_model_learns_a_tiny_task(kind: Kind) -> None:
 
 
 @KINDS
-def test_a_seed_decides_every_bit(kind: Kind) -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_seed_decides_every_bit(dropout: float, kind: Kind) -> None:
     states = []
     for seed in (1, 1, 2):
         job = setup(kind, seed=seed)
-        set_dropout(job.model, 0.1)
+        set_dropout(job.model, dropout)
         train(job, Training(epochs=2, batch_size=8, **CONSTANT))
         torch.rand(3)  # what was drawn before does not matter
         states.append(state_of(job.model))
@@ -266,16 +267,22 @@ def test_dropout_is_for_training_only() -> None:
     assert history[0].loss == pytest.approx(expected, rel=1e-5)
     evaluation, step = (False, False), (True, True)
     assert seen == [evaluation, step, evaluation, step, evaluation]
+    seen.clear()
+    train(Setup("tiny", model.eval(), objective, labelled(16), labelled(0), CPU, 1), Training(epochs=2, batch_size=16))
+    assert seen == [step, step]
 
 
 # ---- trouble -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("epochs", "step"), [(2, "2 of 2"), (1, "1 of 1")], ids=["a step", "the last step"])
-@pytest.mark.parametrize("n_validation", [8, 0])
+@pytest.mark.parametrize(
+    ("n_validation", "epochs", "step"),
+    [(0, 4, "2 of 4"), (8, 4, "1 of 4"), (0, 1, "1 of 1"), (8, 1, "1 of 1")],
+)
 def test_a_loss_that_is_no_number_is_the_users_to_mend(n_validation: int, epochs: int, step: str) -> None:
+    """The first step does it. The next one sees it, or a validation in between, or, last of all, the end."""
     job = Setup("tiny", classifier(), classification_loss, labelled(8), labelled(n_validation), CPU, 1)
-    settings = Training(epochs=epochs, batch_size=8, evaluations=1, **CONSTANT | {"learning_rate": 1e38})
+    settings = Training(epochs=epochs, batch_size=8, evaluations=epochs, **CONSTANT | {"learning_rate": 1e38})
     with pytest.raises(UserError, match=rf"tiny: the loss is no longer a finite number at step {step}; lower training"):
         train(job, settings)
 

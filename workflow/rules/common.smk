@@ -261,7 +261,10 @@ def seed_files(runs, file):
 
 
 def stage_records(_wildcards):
-    """Snakemake's benchmark file of every job before the report: time and memory."""
+    """Snakemake's benchmark file of every job before the report: time and memory.
+
+    Sorted, so that the order of the config is no reason to rerun.
+    """
     jobs = [f"download/{dataset}" for dataset in USED_DATASETS if is_downloaded(dataset)]
     jobs += [f"extract/{Path(extracted_file(dataset)).name}" for dataset in USED_DATASETS if is_extracted(dataset)]
     jobs += [f"prepare/{dataset}" for dataset in USED_DATASETS]
@@ -275,7 +278,7 @@ def stage_records(_wildcards):
         answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
         rules_of_seed = ("finetune", answer, "evaluate")
         jobs += [f"{rule}/{NAME}/{run}/seed-{seed}" for seed in settings.seeds for rule in rules_of_seed]
-    return [f"logs/benchmarks/{job}.jsonl" for job in jobs]
+    return sorted(f"logs/benchmarks/{job}.jsonl" for job in jobs)
 
 
 RULES_OF_ORIGIN = {

@@ -50,9 +50,9 @@ def _shared_config(architecture: Architecture, end_of_text: int) -> dict[str, An
         "n_inner": architecture.d_feedforward,
         "activation_function": ACTIVATION_NAMES[architecture.activation],
         "layer_norm_epsilon": architecture.layer_norm_epsilon,
-        "embd_pdrop": architecture.dropout,
-        "attn_pdrop": architecture.dropout,
-        "resid_pdrop": architecture.dropout,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
         "tie_word_embeddings": architecture.tie_embeddings,
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
@@ -92,9 +92,6 @@ def _from_gpt2_keys(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     for key, value in FIXED.items():
         if config.get(key, value) != value:
             raise UserError(f"{path}: {key} is {config[key]}; only {value} can be loaded")
-    dropout, *others = [config.get(key, 0.1) for key in ("embd_pdrop", "attn_pdrop", "resid_pdrop")]
-    if others != [dropout, dropout]:
-        raise UserError(f"{path}: embd_pdrop, attn_pdrop and resid_pdrop differ; this model has one dropout for all")
     activation = config.get("activation_function", "gelu_new")
     if activation not in list(ACTIVATIONS):
         raise UserError(f"{path}: activation_function is {activation!r}; known are {', '.join(ACTIVATIONS)}")
@@ -106,7 +103,6 @@ def _from_gpt2_keys(path: Path, config: dict[str, Any]) -> dict[str, Any]:
             "n_layers": config["n_layer"],
             "n_heads": config["n_head"],
             "d_feedforward": config.get("n_inner"),
-            "dropout": dropout,
             "activation": ACTIVATIONS[activation],
             "tie_embeddings": config.get("tie_word_embeddings", True),
             "layer_norm_epsilon": config.get("layer_norm_epsilon", 1e-5),

@@ -25,9 +25,6 @@ class Architecture(BaseModel):
     """Attention heads per block; `d_model` must be a multiple of it."""
     d_feedforward: PositiveInt | None = None
     """Width of the feed-forward layer; 4 x `d_model` when left out."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability of dropping an activation (embeddings, attention, residuals) that the checkpoint's config.json
-    names. A training here goes by its own `training.dropout`."""
     activation: Literal["gelu_tanh", "gelu", "relu"] = "gelu_tanh"
     """Non-linearity of the feed-forward layer; GPT-2 uses the tanh approximation of GELU."""
     tie_embeddings: bool = True

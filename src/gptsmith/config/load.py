@@ -42,7 +42,7 @@ class Config(BaseModel):
     models: Annotated[dict[Name, Model], Field(min_length=1)]
     """Language models to start from. One that no run uses costs nothing."""
     runs: Annotated[dict[Name, Run], Field(min_length=1)]
-    """Fine-tunings. Each is also a target: `snakemake --cores 2 <name>` makes what it needs and no more."""
+    """Fine-tunings, each with its evaluation."""
     evaluation: Evaluation = Evaluation()
     """Intervals around the measured values."""
 

@@ -64,8 +64,8 @@ class MultiHeadSelfAttention(nn.Module):
         self.attend = ATTENTION[architecture.attention]
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.projection = nn.Linear(d_model, d_model)
-        self.attention_dropout = nn.Dropout(architecture.dropout)
-        self.residual_dropout = nn.Dropout(architecture.dropout)
+        self.attention_dropout = nn.Dropout(0.0)
+        self.residual_dropout = nn.Dropout(0.0)
 
     def forward(self, hidden: Tensor, cache: LayerCache | None = None) -> Tensor:
         """hidden [batch, length, d_model] -> [batch, length, d_model].

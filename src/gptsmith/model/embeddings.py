@@ -12,7 +12,7 @@ class Embeddings(nn.Module):
         super().__init__()
         self.token = nn.Embedding(architecture.vocab_size, architecture.d_model)
         self.position = nn.Embedding(architecture.context_length, architecture.d_model)
-        self.dropout = nn.Dropout(architecture.dropout)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, input_ids: Tensor, start: int = 0) -> Tensor:
         """input_ids [batch, length], the first of them at position `start` -> [batch, length, d_model].

@@ -24,7 +24,7 @@ class FeedForward(nn.Module):
         self.up = nn.Linear(architecture.d_model, architecture.feedforward_width)
         self.activation = ACTIVATION[architecture.activation]
         self.down = nn.Linear(architecture.feedforward_width, architecture.d_model)
-        self.residual_dropout = nn.Dropout(architecture.dropout)
+        self.residual_dropout = nn.Dropout(0.0)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden [..., d_model] -> [..., d_model]."""
