@@ -4,6 +4,7 @@ First each stage's own script with input that it cannot use, then the same seen 
 has much to say about a failed job: there the cause has to be the last thing on the screen.
 """
 
+import hashlib
 import json
 import os
 import pickle
@@ -84,10 +85,11 @@ def test_raw_data_that_cannot_be_used(tmp_path: Path, settings: Any, content: by
 
 
 def test_a_wrong_checksum_is_shown_beside_the_expected_one(tmp_path: Path) -> None:
-    (tmp_path / "raw").write_bytes(b"label,text\n")
+    content = b"label,text\n"
+    (tmp_path / "raw").write_bytes(content)
     source = {"path": "raw", "sha256": "0" * 64}
     result = script("extract", tmp_path, settings=[source], archive="raw", output="data/raw.csv")
-    found = "90fd2b2ae6b7ee6bc06ee0a8f3e1d2cd8d3b2e0ed9ea1e6c5ea5b1aeb8c3c0e2"
+    found = hashlib.sha256(content).hexdigest()
     assert plain_error(result.stderr) == f"raw: checksum differs, sha256 expected {'0' * 64}, found {found}"
     assert not list(tmp_path.glob("data/*"))
 
@@ -165,7 +167,7 @@ def test_a_prompt_longer_than_the_context(finished_project: "Project", tmp_path:
         {"instruction": "Repeat it. " * (40 if n == 5 else 1), "input": f"{n}", "output": f"{n}"} for n in range(10)
     ]
     (tmp_path / "raw").write_text("\n".join(map(json.dumps, rows)))
-    settings = JSONL | {"split": {"train": 0.1, "validation": 0, "test": 0.9}}
+    settings = JSONL | {"prompt": "compact", "split": {"train": 0.1, "validation": 0, "test": 0.9}}
     checkpoints = finished_project.folder / "checkpoints"
     tokenizer = checkpoints / "tokenizers" / "tiny-bpe"
     script("prepare", tmp_path, settings=settings, seed=1, raw="raw", output="prepared").check_returncode()

@@ -1,8 +1,10 @@
 """How a script ends: plain words for what the user can mend, a traceback for a bug."""
 
 import errno
+import os
 import re
 import runpy
+import select
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,18 +120,21 @@ def test_lines_reach_a_pipe_at_once_and_a_reader_that_left_is_no_error() -> None
         "    while True: print('more')\n"
         "run(main)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline().strip() == b"first"  # while the script still runs
-        process.stdout.close()
-        process.stdin.write(b"\n")
-        process.stdin.close()
-        assert process.stderr.read() == b""
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command, pipe = [sys.executable, "-c", script], subprocess.PIPE
+    with subprocess.Popen(command, env=buffered, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        assert stdin is not None
+        assert stdout is not None
+        assert stderr is not None
+        shown_while_running = select.select([stdout], [], [], 30)[0]
+        assert not shown_while_running or stdout.readline().strip() == b"first"
+        stdout.close()
+        stdin.write(b"\n")
+        stdin.close()
+        assert stderr.read() == b""
         assert process.wait() == 1
+    assert shown_while_running
 
 
 # ---- the scripts of the workflow -----------------------------------------------------------------

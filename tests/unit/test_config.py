@@ -355,6 +355,7 @@ def test_only_an_imported_model_says_its_architecture_itself() -> None:
         ("runs.spam.dataset", "books", "books is plain text, which can only be pretrained on"),
         ("runs.spam.max_length", 33, "33 tokens, but the model's context is 32; lower it to 32 or less"),
         ("models.pretrained.pretrain.window", 33, "33 tokens, but the model's context is 32; lower it to 32 or less"),
+        ("models.pretrained.pretrain.stride", 33, "33 tokens would skip text; at most the window, 32"),
         ("runs.top.trainable.last_blocks", 13, "13 blocks, but downloaded has 12"),
         ("runs.spam.seeds", [1, 2, 1], "a seed is named twice"),
         ("runs.spam.generation", {}, "a classification run generates nothing; remove it"),

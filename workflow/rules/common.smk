@@ -23,6 +23,7 @@ except UserError as error:
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Jobs run this Python, also where its environment was not activated. (As a part of each shell
 # command the paths would make a moved project rerun.)
+# In them `tee -i` outlives a Ctrl-C: the last words of a script are shown and kept.
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     f" SCRIPTS={shlex.quote(str(SCRIPTS))}; "

@@ -23,7 +23,7 @@ rule download:
         code=code_of("download.py"),
     shell:
         'python "$SCRIPTS/download.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
-        " --output {output.archive:q} 2>&1 | tee {log:q}"
+        " --output {output.archive:q} 2>&1 | tee -i {log:q}"
 
 
 rule extract:
@@ -44,7 +44,7 @@ rule extract:
         code=code_of("extract.py"),
     shell:
         'python "$SCRIPTS/extract.py" --settings {params.settings:q} --archive {input.archive:q}'
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule prepare:
@@ -64,4 +64,4 @@ rule prepare:
         code=code_of("prepare.py"),
     shell:
         'python "$SCRIPTS/prepare.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
-        " --output data/prepared/{wildcards.dataset:q} 2>&1 | tee {log:q}"
+        " --output data/prepared/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

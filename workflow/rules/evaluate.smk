@@ -17,7 +17,7 @@ rule baselines:
         code=code_of("baselines.py"),
     shell:
         'python "$SCRIPTS/baselines.py" --task {params.task} --prepared {params.prepared:q} --output {output:q}'
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule evaluate:
@@ -35,7 +35,7 @@ rule evaluate:
         code=code_of("evaluate.py"),
     shell:
         'python "$SCRIPTS/evaluate.py" --settings {params.settings:q} --answers {input.answers:q}'
-        " --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule summarize:
@@ -61,7 +61,7 @@ rule summarize:
         code=code_of("summarize.py"),
     shell:
         'python "$SCRIPTS/summarize.py" --settings {params.settings:q} --run {params.run:q} --name {wildcards.run:q}'
-        " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule collect_metrics:
@@ -74,7 +74,7 @@ rule collect_metrics:
     params:
         code=code_of("collect_metrics.py"),
     shell:
-        'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee {log:q}'
+        'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee -i {log:q}'
 
 
 localrules:

@@ -40,7 +40,7 @@ rule finetune:
         " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
         " --tokens {params.tokens:q} --tokenizer {params.tokenizer:q} --base {params.base:q}"
         " --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 use rule finetune as finetune_lora with:
@@ -92,7 +92,7 @@ rule predict:
     shell:
         'python "$SCRIPTS/predict.py" --max-length {params.max_length} --precision {params.precision}'
         " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
-        " --tokens {params.tokens:q} --prepared {params.prepared:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --tokens {params.tokens:q} --prepared {params.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule generate:
@@ -127,7 +127,7 @@ rule generate:
         'python "$SCRIPTS/generate.py" --settings {params.settings:q} --precision {params.precision}'
         " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
         " --tokenizer {params.tokenizer:q} --tokens {params.tokens:q} --prepared {params.prepared:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 use rule generate as generate_before with:

@@ -21,7 +21,7 @@ rule download_weights:
         code=code_of("download_weights.py"),
     shell:
         'python "$SCRIPTS/download_weights.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule convert_weights:
@@ -43,7 +43,7 @@ rule convert_weights:
         code=code_of("convert_weights.py"),
     shell:
         'python "$SCRIPTS/convert_weights.py" --architecture {params.architecture:q} --weights {input.weights:q}'
-        " --tokenizer {params.tokenizer:q} --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+        " --tokenizer {params.tokenizer:q} --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 
 
 rule import_checkpoint:
@@ -68,7 +68,7 @@ rule import_checkpoint:
         code=code_of("import_checkpoint.py"),
     shell:
         'python "$SCRIPTS/import_checkpoint.py" --folder {params.folder:q} --tokenizer {params.tokenizer:q}'
-        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 
 
 rule pretrain:
@@ -103,7 +103,7 @@ rule pretrain:
         'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " --tokens data/tokens/{params.tokenizer:q} --tokenizer checkpoints/tokenizers/{params.tokenizer:q}"
-        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee {log:q}"
+        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 
 
 rule random_weights:
@@ -126,7 +126,7 @@ rule random_weights:
     shell:
         'python "$SCRIPTS/random_weights.py" --architecture {params.architecture:q} --seed {params.seed}'
         " --tokenizer checkpoints/tokenizers/{params.tokenizer:q} --output checkpoints/base/{wildcards.model:q}"
-        " 2>&1 | tee {log:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule verify_weights:
@@ -143,4 +143,4 @@ rule verify_weights:
         code=code_of("verify_weights.py"),
     shell:
         'python "$SCRIPTS/verify_weights.py" --checkpoint checkpoints/base/{wildcards.model:q}'
-        " --original {input.original:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --original {input.original:q} --output {output:q} 2>&1 | tee -i {log:q}"

@@ -32,7 +32,7 @@ rule report:
     shell:
         'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
-        " --output {output:q} 2>&1 | tee {log:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule downloads:

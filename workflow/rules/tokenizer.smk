@@ -22,7 +22,7 @@ rule train_tokenizer:
         code=code_of("train_tokenizer.py"),
     shell:
         'python "$SCRIPTS/train_tokenizer.py" --vocab-size {params.vocab_size} --prepared {input:q}'
-        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
+        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee -i {log:q}"
 
 
 rule fetch_tokenizer:
@@ -45,7 +45,7 @@ rule fetch_tokenizer:
         code=code_of("fetch_tokenizer.py"),
     shell:
         'python "$SCRIPTS/fetch_tokenizer.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
-        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee {log:q}"
+        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee -i {log:q}"
 
 
 rule tokenize:
@@ -64,4 +64,4 @@ rule tokenize:
     shell:
         'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q}'
         " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"
-        " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee {log:q}"
+        " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

@@ -67,9 +67,13 @@ class Config(BaseModel):
 
     def _impossible_runs(self) -> Iterator[str]:
         for name, model in self.models.items():
-            context = model.architecture.context_length if model.architecture else None
-            window = model.pretrain.window if model.pretrain else None
-            yield from _too_long(window, context, f"models.{name}.pretrain.window")
+            if model.pretrain is None or model.architecture is None:
+                continue
+            context, place = model.architecture.context_length, f"models.{name}.pretrain"
+            yield from _too_long(model.pretrain.window, context, f"{place}.window")
+            window = model.pretrain.window or context
+            if (model.pretrain.stride or window) > window:
+                yield f"{place}.stride: {model.pretrain.stride} tokens would skip text; at most the window, {window}"
         for name, run in self.runs.items():
             task, model = self.datasets[run.dataset].task, self.models[run.model]
             architecture = model.architecture

@@ -64,8 +64,9 @@ def _start(model: Model) -> str:
 
 def _pretrained(pretrain: Pretrain) -> str:
     training = pretrain.training
+    epochs = f"{training.epochs:g} epoch" + ("" if training.epochs == 1 else "s")
     return (
-        f"next-token prediction on the training split of {', '.join(pretrain.datasets)}, {training.epochs:g} epochs,"
+        f"next-token prediction on the training split of {', '.join(pretrain.datasets)}, {epochs},"
         f" batches of {training.batch_size}, learning rate {training.learning_rate:g}"
     )
 
