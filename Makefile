@@ -16,7 +16,8 @@ help:
 	@sed -n '1,2s/^# //p' Makefile
 
 run: .venv/run.stamp
-	$(BIN)/snakemake --cores $(CORES) --quiet rules host $(if $(CONFIG),--configfile '$(CONFIG)')
+	@$(if $(CONFIG),$(BIN)/python -m gptsmith.config.syntax '$(CONFIG)')
+	$(BIN)/snakemake --cores $(CORES) --quiet rules host $(if $(NO_COLOR),--nocolor) $(if $(CONFIG),--configfile '$(CONFIG)')
 
 test: .venv/dev.stamp
 	$(BIN)/pytest $(TESTS)

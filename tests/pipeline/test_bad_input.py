@@ -233,7 +233,32 @@ def test_a_config_that_cannot_be_used(copied_project: "Project", place: str, val
     assert len(shown.splitlines()) <= 3
 
 
-def test_a_config_that_is_no_yaml(copied_project: "Project") -> None:
+# fmt: off
+NO_YAML = [
+    # file                             words
+    (None,                             "config.yaml: no such file"),
+    (b"",                              "config.yaml: empty, or not a mapping"),
+    (b"- name\n",                      "config.yaml: empty, or not a mapping"),
+    (b"name: tiny\n  datasets: [\n",   "config.yaml, line 2, column 11: not valid YAML"),
+    (b"name: tiny\nruns:\n\tspam:\n",  "config.yaml, line 3, column 1: not valid YAML"),
+    (b"name: b\xfcro\n",               "config.yaml: not UTF-8 at byte 7"),
+    (b"name: \x07\n",                  "config.yaml: not valid YAML"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("content", "words"), NO_YAML)
+def test_a_config_that_is_no_yaml(tmp_path: Path, content: bytes | None, words: str) -> None:
+    """What `make run CONFIG=...` asks before it starts Snakemake."""
+    if content is not None:
+        (tmp_path / "config.yaml").write_bytes(content)
+    command = [sys.executable, "-m", "gptsmith.config.syntax", "config.yaml"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert plain_error(result.stderr).startswith(words)
+
+
+def test_a_default_config_that_is_no_yaml(copied_project: "Project") -> None:
     (copied_project.folder / "config.yaml").write_text("name: tiny\n  datasets: [\n")
     assert plain_error(screen(copied_project)).startswith("config.yaml, line 2, column 11: not valid YAML")
 

@@ -1,5 +1,9 @@
-"""Whether a config is YAML at all: Snakemake, which reads it, does not say where it breaks off."""
+"""Whether a config is YAML at all: Snakemake, which reads it, does not say where it breaks off.
 
+`python -m gptsmith.config.syntax FILE` looks before Snakemake reads a --configfile.
+"""
+
+import sys
 from pathlib import Path
 
 import yaml
@@ -12,7 +16,7 @@ def check_syntax(path: Path) -> None:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; restore it, or name a config with --configfile") from error
+        raise UserError(f"{path}: no such file to read the config from") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
     except yaml.MarkedYAMLError as error:
@@ -23,3 +27,10 @@ def check_syntax(path: Path) -> None:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: empty, or not a mapping of keys to values")
+
+
+if __name__ == "__main__":
+    try:
+        check_syntax(Path(sys.argv[1]))
+    except UserError as error:
+        sys.exit(f"error: {error}")
