@@ -8,9 +8,9 @@ def test_alpaca_prompt_with_input() -> None:
     )
 
 
-def test_compact_prompt_is_the_headings_alone() -> None:
-    assert format_prompt("Say hello.", "", "compact") == "### Instruction:\nSay hello.\n\n### Response:\n"
-    assert format_prompt("Say it.", "hi", "alpaca").endswith(format_prompt("Say it.", "hi", "compact"))
+def test_compact_prompt_is_the_parts_on_lines_of_their_own() -> None:
+    assert format_prompt("Say hello.", "", "compact") == "Say hello.\n=\n"
+    assert format_prompt("Say it.", "hi", "compact") == "Say it.\nhi\n=\n"
 
 
 def test_braces_in_texts_are_ordinary() -> None:
