@@ -7,7 +7,6 @@ from pathlib import Path
 from gptsmith.config.syntax import check_syntax
 from gptsmith.errors import UserError
 
-
 # A --configfile would be merged over this one, run by run: so only when none is named.
 if not workflow.overwrite_configfiles:
     try:

@@ -48,9 +48,7 @@ rule convert_weights:
 
 rule import_checkpoint:
     input:
-        weights=lambda wildcards: [
-            imported_folder(wildcards) / file for file in ("model.safetensors", "config.json")
-        ],
+        weights=lambda wildcards: [imported_folder(wildcards) / file for file in ("model.safetensors", "config.json")],
         tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
     output:
         "checkpoints/base/{model}/model.safetensors",
