@@ -258,7 +258,7 @@ def test_transformers_answers_the_same_as_the_fine_tuned_assistant(small: Publis
     tokenizer = load_tokenizer(checkpoint, "gpt2")
     tokens = pd.read_parquet(folder / "data/tokens/gpt2/instructions/test.parquet").set_index("id")
     lines = (folder / "results/gpt2-small/assistant/seed-123/responses.jsonl").read_text().splitlines()
-    answers = [json.loads(line) for line in lines[:10]]
+    answers = [json.loads(line) for line in lines[:: len(lines) // 10]]
     for answer in answers:
         row = tokens.loc[answer["id"]]
         prompt = torch.from_numpy(row.input_ids[: row.prompt_length].astype(np.int64))[None]

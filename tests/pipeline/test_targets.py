@@ -78,11 +78,17 @@ def test_an_interrupted_training_leaves_no_part_of_a_file(copied_project: "Proje
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # a process group, to which a terminal sends Ctrl-C
+        # Where the tests run in the background, Ctrl-C is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as run:
-        while run.poll() is None and not (log.is_file() and "step" in log.read_text()):
-            time.sleep(0.1)
-        os.killpg(run.pid, signal.SIGINT)
-        shown, _ = run.communicate(timeout=60)
+        try:
+            while run.poll() is None and not (log.is_file() and "step" in log.read_text()):
+                time.sleep(0.1)
+            os.killpg(run.pid, signal.SIGINT)
+            shown, _ = run.communicate(timeout=60)
+        except BaseException:
+            os.killpg(run.pid, signal.SIGKILL)
+            raise
     assert run.returncode != 0
     assert shown.rstrip().endswith("\nerror: interrupted")
     assert "Traceback" not in shown
