@@ -44,15 +44,12 @@ class GPT(nn.Module):
             hidden = block(hidden)
         return hidden
 
-    def upper(self, hidden: Tensor, n_blocks: int) -> Tensor:
-        """The rest of `forward`, for `hidden` as `lower` left it after `n_blocks` blocks."""
-        for block in self.blocks[n_blocks:]:
-            hidden = block(hidden)
-        return self.final_norm(hidden)
-
     def upper_at(self, hidden: Tensor, n_blocks: int, positions: Tensor) -> Tensor:
-        """`upper` at one position a row: positions [batch] -> [batch, d_model]. Of the last block,
-        only the keys and values are computed at the other positions."""
+        """The rest of `forward` at one position a row, for `hidden` as `lower` left it after `n_blocks` blocks.
+
+        positions [batch] -> [batch, d_model]. Of the last block, only the keys and values are computed at
+        the other positions.
+        """
         if n_blocks == len(self.blocks):
             return self.final_norm(hidden[torch.arange(len(hidden), device=hidden.device), positions])
         for block in self.blocks[n_blocks:-1]:

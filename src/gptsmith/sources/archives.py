@@ -21,6 +21,7 @@ from gptsmith.errors import UserError
 
 CHUNK_BYTES = 1 << 20
 UNPACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+# What the libraries raise for a broken archive (zipfile the last but one for a method it does not know).
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError)
 
 
