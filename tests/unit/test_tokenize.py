@@ -1,5 +1,6 @@
 """The stages around the tokenizer, and the token files."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from gptsmith.config.datasets import ClassificationDataset, Dataset, Instruction
 from gptsmith.data.prepared import SCHEMAS, write_prepared
 from gptsmith.data.prompts import format_prompt
 from gptsmith.errors import UserError
+from gptsmith.tokenizer import processes, tokenize
 from gptsmith.tokenizer.bpe import END_OF_TEXT, BytePairEncoding, train
 from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
@@ -155,6 +157,47 @@ def test_text_tokens_of_more_than_one_batch(tmp_path: Path, tokenizer: Tokenizer
     assert tokens.ids.tolist() == list(range(2500))
     assert tokens.lengths.tolist() == [len(ids) for ids in encoded]
     assert [tokens[row].tolist() for row in range(len(tokens))] == encoded
+
+
+@pytest.mark.parametrize("rows", [1, 1024, 1025])
+@pytest.mark.parametrize("chunk_bytes", [1, 700, 2**20])
+def test_chunks_hold_all_rows_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(tokenize, "CHUNK_BYTES", chunk_bytes)
+    table = pa.Table.from_pylist(ROWS["text"], schema=SCHEMAS["text"])
+    pq.write_table(table.slice(0, rows), tmp_path / "train.parquet")
+    chunks = list(tokenize._chunks(tmp_path / "train.parquet", "text"))
+    assert pa.Table.from_batches(chunks).equals(table.slice(0, rows))
+    assert all(len(chunk) == 1 or chunk.nbytes <= chunk_bytes for chunk in chunks)
+    # What other processes are sent is the rows of the chunk, not all that they were cut from.
+    assert all(len(pickle.dumps(chunk)) < chunk.nbytes + 1000 for chunk in chunks)
+
+
+def test_any_number_of_processes_writes_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
+) -> None:
+    monkeypatch.setattr(tokenize, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(processes, "HEAD_START", 1)
+    prepared = prepare(tmp_path / "prepared", "text")
+    for number in (1, 2):
+        tokenize_dataset(prepared, TEXT, tokenizer, tmp_path / f"of {number}", processes=number)
+    for split in ("train", "validation", "test"):
+        one, two = (tmp_path / f"of {number}" / f"{split}.parquet" for number in (1, 2))
+        assert one.read_bytes() == two.read_bytes()
+    assert len(read_tokens(two)) == 0
+
+
+def test_a_text_that_cannot_be_encoded_is_named_by_any_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
+) -> None:
+    monkeypatch.setattr(processes, "HEAD_START", 0)
+    table = pa.Table.from_pylist([{"id": 3, "text": "a"}, {"id": 5, "text": " " * 900_000}], schema=SCHEMAS["text"])
+    write_prepared(tmp_path, dict.fromkeys(("train", "validation", "test"), table), {"task": "text"})
+    for number in (1, 2):
+        with pytest.raises(UserError, match=r"train\.parquet, id 5: at least 900,000 characters of white space"):
+            tokenize_dataset(tmp_path, TEXT, tokenizer, tmp_path / "tokens", processes=number)
+        assert list(tmp_path.glob("tokens/*")) == []
 
 
 def test_token_files_are_as_the_contract_says(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -58,10 +58,11 @@ rule tokenize:
         "logs/tokenize/{tokenizer}/{dataset}.log",
     benchmark:
         "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
+    threads: THREADS
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         code=code_of("tokenize_dataset.py"),
     shell:
-        'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q}'
+        'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q} --threads {threads}'
         " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"
         " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

@@ -16,10 +16,11 @@ def main() -> None:
     parser.add_argument("--prepared", type=Path, required=True, help="folder of the prepared splits")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--threads", type=int, default=1, help="processes that encode")
     arguments = parser.parse_args()
     dataset = TypeAdapter(Dataset).validate_json(arguments.settings)
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.tokenizer.name)
-    tokenize_dataset(arguments.prepared, dataset, tokenizer, arguments.output)
+    tokenize_dataset(arguments.prepared, dataset, tokenizer, arguments.output, arguments.threads)
 
 
 if __name__ == "__main__":
