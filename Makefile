@@ -1,19 +1,25 @@
 # `make run` fine-tunes and writes the report; `make test` runs the test suite. Both first build .venv.
 #   make run CONFIG=config/gpt2-small.yaml CORES=4
+# `make bench` measures side by side with llms-from-scratch and transformers, in .venv-benchmarks.
+#   make bench QUICK=1; make bench FULL=1 TASKS="spam generation"; make bench DEVICE=cuda
 
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 TESTS ?= tests
+QUICK ?=
+FULL ?=
+DEVICE ?= cpu
+TASKS ?=
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet
-SOURCES := src workflow/scripts tests
+SOURCES := src workflow/scripts tests benchmarks
 
-.PHONY: help run test lint format
+.PHONY: help run test bench lint format
 
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 run: .venv/run.stamp
 	@$(if $(CONFIG),$(BIN)/python -m gptsmith.config.syntax '$(CONFIG)')
@@ -21,6 +27,9 @@ run: .venv/run.stamp
 
 test: .venv/dev.stamp
 	$(BIN)/pytest $(TESTS)
+
+bench: .venv-benchmarks/stamp
+	.venv-benchmarks/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) --device $(DEVICE) $(TASKS)
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check $(SOURCES)
@@ -48,4 +57,13 @@ format: .venv/dev.stamp
 .venv/dev.stamp: .venv/run.stamp requirements-dev.txt
 	@echo 'Adding what tests and lint need ...'
 	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+# An environment of its own that sees what .venv has: torch is not installed twice, and .venv has no peers in it.
+SITE_PACKAGES := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+.venv-benchmarks/stamp: .venv/run.stamp benchmarks/requirements.txt
+	@echo 'Setting up .venv-benchmarks ...'
+	@$(BIN)/python -m venv .venv-benchmarks
+	@echo "import site; site.addsitedir('''$$($(BIN)/python $(SITE_PACKAGES))''')" > "$$(.venv-benchmarks/bin/python $(SITE_PACKAGES))/venv.pth"
+	@.venv-benchmarks/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r benchmarks/requirements.txt
 	@touch $@
