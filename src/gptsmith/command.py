@@ -2,10 +2,13 @@
 
 import argparse
 import errno
+import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from gptsmith.errors import UserError
@@ -23,6 +26,14 @@ def add_compute_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where the model runs")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of matrix products")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the scripts that train one."""
+    add_compute_options(parser)
+    parser.add_argument("--processes", type=int, default=1, help="processes that train together, one a GPU")
+    parser.add_argument("--sharding", choices=("none", "full"), default="none", help="of the model, over the processes")
+    parser.add_argument("--compile", choices=("auto", "always", "never"), default="auto", help="the model's blocks")
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -44,13 +55,12 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(1)
     except Exception as error:
         message = _plain_words(error)
-        if message is None or "--debug" in sys.argv:
-            traceback.print_exc()
+        trace = traceback.format_exc() if message is None or "--debug" in sys.argv else ""
         if message is None:
             message = (
                 f"{type(error).__name__}: {error}\nThis is a bug in gptsmith: please report it with the lines above."
             )
-        _leave(message, 1)
+        _leave(message, 1, trace)
     sys.exit(0)
 
 
@@ -74,6 +84,12 @@ def _place(error: OSError) -> str:
     return f": {error.filename}" if error.filename else ""
 
 
-def _leave(message: str, status: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+def _leave(message: str, status: int, trace: str = "") -> NoReturn:
+    text = f"{trace}error: {message}"
+    if (error_file := os.environ.get("TORCHELASTIC_ERROR_FILE")) is not None:
+        # One of several processes: who started them says what befell the first (gptsmith.training.launch).
+        record = {"message": text, "extraInfo": {"py_callstack": text, "timestamp": int(time.time())}}
+        Path(error_file).write_text(json.dumps({"message": record, "time": time.time()}), encoding="utf-8")
+    else:
+        print(text, file=sys.stderr)
     sys.exit(status)

@@ -26,7 +26,7 @@ class Stopwatch:
 
 
 def write_provenance(
-    path: Path, stopwatch: Stopwatch, *, settings: dict[str, Any], inputs: Sequence[Path], **facts: str | int
+    path: Path, stopwatch: Stopwatch, *, settings: dict[str, Any], inputs: Sequence[Path], **facts: str | float
 ) -> None:
     """Write what is known of a computation that ends now; `facts` are added as they are."""
     commit, dirty = _git_state()

@@ -269,6 +269,21 @@ def test_transformers_answers_the_same_as_the_fine_tuned_assistant(small: Publis
     assert len({answer["response"] for answer in answers}) > 1
 
 
+def test_a_further_seed_takes_what_the_frozen_blocks_made(small: Published) -> None:
+    folder = small.project.folder
+    config = yaml.safe_load((folder / "gpt2-small.yaml").read_text())
+    config["runs"]["spam"]["seeds"] = [123, 124]
+    (folder / "two-seeds.yaml").write_text(yaml.safe_dump(config))
+    further = {"finetune": 1, "predict": 1, "evaluate": 1, "summarize": 1, "spam": 1}
+    assert small.project.planned("spam", "--configfile", "two-seeds.yaml") == further
+    # They are a cache: deleted, they are missed only where something has to be trained.
+    cache = folder / "cache"
+    cache.rename(folder / "elsewhere")
+    assert small.project.planned("--configfile", "gpt2-small.yaml") == {}
+    assert small.project.planned("spam", "--configfile", "two-seeds.yaml")["trunk_features"] == 3
+    (folder / "elsewhere").rename(cache)
+
+
 # gpt2-medium.yaml
 
 

@@ -1,9 +1,12 @@
 """The version of a stage's code changes when, and only when, the code that the stage runs does."""
 
 import importlib.metadata
+import io
+import itertools
 import os
 import re
 import shutil
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,10 +117,29 @@ def test_what_is_run_counts(script: Path, file: str, old: str, new: str) -> None
     assert version(script) != before
 
 
-def test_code_on_the_line_of_a_docstring_counts(script: Path) -> None:
-    edit(script, "def main():", 'def h(x): "doc"\n\n\ndef main():')
+@pytest.mark.parametrize(
+    "place",
+    [
+        "class A:\n    def f(self):\n        with a:\n            {}",
+        "if a:\n    pass\nelif b:\n    pass\nelse:\n    {}",
+        "try:\n    pass\nexcept A:\n    {}",
+        "try:\n    pass\nfinally:\n    {}",
+        "match a:\n    case 1:\n        {}",
+    ],
+    ids=["with", "else", "except", "finally", "case"],
+)
+def test_an_import_counts_wherever_it_is(place: str, script: Path) -> None:
+    script.write_text(place.format("import gptsmith.unused") + "\n")
     before = version(script)
-    edit(script, "def h(x)", "def h(y)")
+    edit(script.parent / "gptsmith" / "unused.py", "1", "2")
+    assert version(script) != before
+
+
+@pytest.mark.parametrize("line", ['def h(x): "doc"', '"doc"; x = 1', '"doc" + x'])
+def test_code_on_the_line_of_a_docstring_counts(line: str, script: Path) -> None:
+    edit(script, "def main():", f"{line}\n\n\ndef main():")
+    before = version(script)
+    edit(script, line, line.replace("x", "y"))
     assert version(script) != before
 
 
@@ -162,6 +184,27 @@ def test_a_library_counts_where_it_is_imported(
 
     monkeypatch.setattr(importlib.metadata, "version", upgraded)
     assert (version(script) != before) == counts
+
+
+LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT}
+
+
+def tokens_that_count(source: str) -> list[str]:
+    """What Python's own tokenizer finds in `source`, without comments, docstrings and line ends."""
+    tokens = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type not in LAYOUT]
+    lines = itertools.groupby(tokens, key=lambda token: token.type == tokenize.NEWLINE)
+    counting = [list(line) for is_end, line in lines if not is_end]
+    return [token.string for line in counting if [t.type for t in line] != [tokenize.STRING] for token in line]
+
+
+@pytest.mark.parametrize("folder", ["src", "workflow", "tests"])
+def test_what_counts_is_what_python_reads(folder: str) -> None:
+    """Every token but those of comments and docstrings, and nothing else."""
+    for file in (ROOT / folder).rglob("*.py"):
+        essential = code_version._essential_source(file).decode()
+        assert tokens_that_count(essential) == tokens_that_count(file.read_text()), file
+        comments = [t for t in tokenize.generate_tokens(io.StringIO(essential).readline) if t.type == tokenize.COMMENT]
+        assert comments == [], file
 
 
 # ---- the real scripts ----------------------------------------------------------------------------

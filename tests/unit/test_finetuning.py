@@ -1,6 +1,6 @@
 """The stage that fine-tunes, on datasets of a few rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Project:
     folder: Path
 
     def inputs(self, task: str) -> FinetuneInputs:
-        return FinetuneInputs(self.folder / "tokens" / task, self.folder / "tokenizer", self.folder / "base")
+        return FinetuneInputs(self.folder / "tokens" / task, self.folder / "tokenizer", self.folder / "base", None)
 
 
 @pytest.fixture(scope="module")
@@ -245,5 +245,5 @@ def test_tokens_of_another_tokenizer_are_refused(project: Project, tmp_path: Pat
     outputs = FinetuneOutputs(tmp_path / "out", tmp_path / "out" / "history", tmp_path / "out" / "provenance")
     run = Run.model_validate(RUNS["classification"])
     with pytest.raises(UserError, match="made by tokenizer tokenizer"):
-        finetune("tiny", run, 1, CPU, FinetuneInputs(inputs.tokens, tmp_path / "another", inputs.base), outputs)
+        finetune("tiny", run, 1, CPU, replace(inputs, tokenizer=tmp_path / "another"), outputs)
     assert not outputs.checkpoint.exists()

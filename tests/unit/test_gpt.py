@@ -107,6 +107,28 @@ def test_rows_leave_the_cache() -> None:
         torch.testing.assert_close(model(input_ids[[2], 7:], cache), model(input_ids[[2]])[:, 7:])
 
 
+def test_rows_of_the_cache_change_places() -> None:
+    model, input_ids = language_model(), tokens(5, 9)
+    cache = KeyValueCache(TINY, batch=5, length=9)
+    with torch.no_grad():
+        model(input_ids[:, :5], cache)
+        for rows in ([4, 1, 3], [2, 0]):
+            cache.keep(rows)
+            input_ids = input_ids[rows]
+        torch.testing.assert_close(model(input_ids[:, 5:], cache), model(input_ids)[:, 5:])
+
+
+def test_one_row_begins_every_row_of_the_cache() -> None:
+    model, input_ids = language_model(), tokens(3, 9)
+    input_ids[:, :4] = input_ids[0, :4]
+    cache = KeyValueCache(TINY, batch=3, length=9)
+    with torch.no_grad():
+        beginning = model(input_ids[:1, :4], cache)
+        assert len(beginning) == 1
+        rest = model(input_ids[:, 4:], cache)
+        torch.testing.assert_close(torch.cat([beginning.expand(3, -1, -1), rest], dim=1), model(input_ids))
+
+
 def test_more_positions_than_the_context_length_are_refused() -> None:
     model = language_model()
     cache = KeyValueCache(TINY, batch=1, length=20)

@@ -65,7 +65,7 @@ def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
 
 def predict(folder: Path, max_length: int | None = None) -> pa.Table:
     output = folder / "predictions.parquet"
-    write_predictions(folder / "checkpoint", folder / "tokens", folder / "prepared", max_length, CPU, output)
+    write_predictions(folder / "checkpoint", folder / "tokens", folder / "prepared", max_length, None, 0, CPU, output)
     return pq.read_table(output)
 
 

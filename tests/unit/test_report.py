@@ -197,6 +197,8 @@ PROVENANCE = {
     "parameters": 1087744,
     "trainable_parameters": 198528,
     "truncated_texts": 3,
+    "tokens_per_second": 12345.6,
+    "fraction_of_matmul_rate": 0.42,
 }
 
 
@@ -395,7 +397,7 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
     run = page.said("run-0")
     assert "F1 0.931 ± 0.010 [0.901, 0.961] 0.000 [0.000, 0.000] 0.912 [0.882, 0.942] 0.931" in run
     assert "trainable last block seeds 1, 2 max length – epochs 5" in run
-    assert "1 198,528 1,087,744 3 1 min 23 s 912 MB cpu 2 fp32" in run
+    assert "1 198,528 1,087,744 3 1 min 23 s 12,346 42% 912 MB cpu 2 fp32" in run
     assistant = page.said("run-2")
     assert "Loss (nats per token) 1.900 [1.870, 1.930] 5.200 [5.170, 5.230] – –" in assistant
     assert "plural 30 0.700 [0.600, 0.800] 0.000 0.050 0.300 +0.400 [+0.300, +0.500] ▲ better" in assistant

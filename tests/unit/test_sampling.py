@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptsmith.config.generation import Generation
+from gptsmith.generation import sampling
 from gptsmith.generation.sampling import choose, keep_top_k, keep_top_p, sample
 
 # Multiples of 1/4, so that ties are common and sums exact.
@@ -39,6 +40,21 @@ def test_top_p_keeps_the_smallest_set_that_has_the_probability(row: list[float],
         mass += probabilities[token]
     actual = kept(keep_top_p(torch.tensor([row], dtype=torch.float64), p))
     assert actual == expected or abs(sum(probabilities[token] for token in actual & expected) - p) < 1e-6
+
+
+@pytest.mark.parametrize("nucleus", [1, 3, 6, 50, 1024])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.99, 1.0])
+def test_top_p_is_the_same_wherever_it_looks_first(nucleus: int, p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compared with a sort of the whole vocabulary, on rows from even to decided, with many ties."""
+    generator = torch.Generator().manual_seed(0)
+    logits = (4 * torch.randn(40, 50, generator=generator)).round() * torch.linspace(0, 1, 40)[:, None]
+    logits[:, 7] = -torch.inf  # as top-k leaves it
+    descending, order = logits.sort(dim=-1, descending=True, stable=True)
+    probabilities = descending.double().softmax(dim=-1)
+    inside = probabilities.cumsum(dim=-1) - probabilities < p
+    expected = logits.masked_fill(~torch.empty_like(inside).scatter(-1, order, inside), -torch.inf)
+    monkeypatch.setattr(sampling, "NUCLEUS", nucleus)
+    assert torch.equal(keep_top_p(logits, p), expected)
 
 
 def test_rows_are_cut_independently() -> None:

@@ -11,8 +11,9 @@ import pytest
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.errors import UserError
 from gptsmith.evaluation.classification import METRICS, evaluate_classification
+from gptsmith.evaluation.collect import collect_metrics
 from gptsmith.evaluation.instructions import evaluate_instructions
-from gptsmith.evaluation.summarize import collect_metrics, summarize_classification, summarize_instructions
+from gptsmith.evaluation.summarize import summarize_classification, summarize_instructions
 
 SETTINGS = Evaluation(bootstrap_samples=300)
 INTERVAL = {"low", "high"}

@@ -24,9 +24,11 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Jobs run this Python, also where its environment was not activated. (As a part of each shell
 # command the paths would make a moved project rerun.)
 # In them `tee -i` outlives a Ctrl-C: the last words of a script are shown and kept.
+# Threads that wait for each other sleep (OpenMP's default is to spin, which takes a core that anything else may want:
+# docs/performance.md).
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    f" SCRIPTS={shlex.quote(str(SCRIPTS))}; "
+    f" SCRIPTS={shlex.quote(str(SCRIPTS))} OMP_WAIT_POLICY=${{{{OMP_WAIT_POLICY:-passive}}}}; "
 )
 
 NAME, DATASETS, TOKENIZERS, MODELS, RUNS = (
@@ -34,6 +36,11 @@ NAME, DATASETS, TOKENIZERS, MODELS, RUNS = (
 )
 # Resources, unlike params, are no reason to rerun: how a run is executed is not what it computes.
 DEVICE, MIRROR, THREADS = CONFIG.execution.device, CONFIG.execution.mirror or "", CONFIG.execution.threads
+TRAINING = {
+    "processes": CONFIG.execution.processes,
+    "sharding": CONFIG.execution.sharding,
+    "compile": CONFIG.execution.compile,
+}
 SPLITS = ("train", "validation", "test")
 REPORT = f"results/{NAME}/report.html"
 METRICS = f"results/{NAME}/metrics.json"
@@ -209,6 +216,21 @@ def run_base(wildcards):
     return base_files(RUNS[wildcards.run].model)
 
 
+def features_folder(run):
+    """Where the run finds what its frozen blocks make of the texts; "" when none stays as it was."""
+    settings = RUNS[run]
+    if settings.trained_blocks is None:
+        return ""
+    length = settings.max_length or "whole"
+    return f"cache/features/{settings.model}/{settings.dataset}/last-{settings.trained_blocks}/length-{length}"
+
+
+def run_features(run, splits):
+    """Their age does not matter: whatever changes them changes another input or parameter of the run as well."""
+    folder = features_folder(run)
+    return [ancient(f"{folder}/{split}.npy") for split in splits] if folder else []
+
+
 def run_prepared(wildcards):
     return [f"data/prepared/{RUNS[wildcards.run].dataset}/{part}" for part in ("test.parquet", "report.json")]
 
@@ -279,7 +301,10 @@ def stage_records(_wildcards):
         answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
         rules_of_seed = ("finetune", answer, "evaluate")
         jobs += [f"{rule}/{NAME}/{run}/seed-{seed}" for seed in settings.seeds for rule in rules_of_seed]
-    return sorted(f"logs/benchmarks/{job}.jsonl" for job in jobs)
+        if folder := features_folder(run):
+            splits = SPLITS if run in CLASSIFICATION_RUNS else ("train", "validation")
+            jobs += [folder.replace("cache/features", "trunk_features") + f"/{split}" for split in splits]
+    return sorted(f"logs/benchmarks/{job}.jsonl" for job in set(jobs))
 
 
 RULES_OF_ORIGIN = {

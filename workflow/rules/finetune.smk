@@ -1,4 +1,35 @@
-"""Fine-tuning, and what the fine-tuned models answer on the test split."""
+"""What frozen blocks make of the texts, fine-tuning, and what the fine-tuned models answer on the test split."""
+
+
+rule trunk_features:
+    input:
+        base=lambda wildcards: base_files(wildcards.model),
+        tokens=lambda wildcards: (
+            f"data/tokens/{MODELS[wildcards.model].tokenizer}/{wildcards.dataset}/{wildcards.split}.parquet"
+        ),
+    output:
+        "cache/features/{model}/{dataset}/last-{trained_blocks}/length-{length}/{split}.npy",
+    log:
+        "logs/trunk_features/{model}/{dataset}/last-{trained_blocks}/length-{length}/{split}.log",
+    benchmark:
+        "logs/benchmarks/trunk_features/{model}/{dataset}/last-{trained_blocks}/length-{length}/{split}.jsonl"
+    wildcard_constraints:
+        model=one_of(MODELS),
+        dataset=one_of(DATASETS),
+    threads: THREADS
+    resources:
+        device=DEVICE,
+        features_gb=CONFIG.execution.features_gb,
+    params:
+        base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
+        max_length=lambda wildcards: 0 if wildcards.length == "whole" else wildcards.length,
+        precision=CONFIG.precision,
+        code=code_of("trunk_features.py"),
+    shell:
+        'python "$SCRIPTS/trunk_features.py" --base {params.base:q} --tokens {input.tokens:q}'
+        " --trained-blocks {wildcards.trained_blocks} --max-length {params.max_length}"
+        " --limit-gb {resources.features_gb} --precision {params.precision} --device {resources.device}"
+        " --threads {threads} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule finetune:
@@ -6,6 +37,7 @@ rule finetune:
         tokens=run_tokens,
         tokenizer=run_tokenizer,
         base=run_base,
+        features=lambda wildcards: run_features(wildcards.run, ("train", "validation")),
     output:
         checkpoint=[
             f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
@@ -26,20 +58,23 @@ rule finetune:
         run=one_of(run for run in RUNS if run not in LORA_RUNS),
     threads: THREADS
     resources:
+        **TRAINING,
         device=DEVICE,
     params:
         settings=training_slice,
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
         tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
         base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
+        features=lambda wildcards: features_folder(wildcards.run),
         checkpoint=lambda wildcards, output: Path(output.checkpoint[0]).parent.as_posix(),
         precision=CONFIG.precision,
         code=code_of("finetune.py"),
     shell:
         'python "$SCRIPTS/finetune.py" --name {wildcards.run:q} --settings {params.settings:q}'
         " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
+        " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
         " --tokens {params.tokens:q} --tokenizer {params.tokenizer:q} --base {params.base:q}"
-        " --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
+        " --features={params.features:q} --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
         " 2>&1 | tee -i {log:q}"
 
 
@@ -71,6 +106,7 @@ rule predict:
         prepared=lambda wildcards: [
             f"data/prepared/{RUNS[wildcards.run].dataset}/{split}.parquet" for split in ("validation", "test")
         ],
+        features=lambda wildcards: run_features(wildcards.run, ("validation", "test")),
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/predictions.parquet",
     log:
@@ -84,14 +120,16 @@ rule predict:
         device=DEVICE,
     params:
         max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
+        trained_blocks=lambda wildcards: RUNS[wildcards.run].trained_blocks or 0,
+        features=lambda wildcards: features_folder(wildcards.run),
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
         prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
         precision=CONFIG.precision,
         code=code_of("predict.py"),
     shell:
-        'python "$SCRIPTS/predict.py" --max-length {params.max_length} --precision {params.precision}'
-        " --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
+        'python "$SCRIPTS/predict.py" --max-length {params.max_length} --trained-blocks {params.trained_blocks}'
+        " --features={params.features:q} --precision {params.precision} --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
         " --tokens {params.tokens:q} --prepared {params.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 

@@ -90,6 +90,7 @@ rule pretrain:
         model=one_of(models_from("pretrain")),
     threads: THREADS
     resources:
+        **TRAINING,
         device=DEVICE,
     params:
         settings=model_settings,
@@ -100,6 +101,7 @@ rule pretrain:
     shell:
         'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
         " --precision {params.precision} --device {resources.device} --threads {threads}"
+        " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
         " --tokens data/tokens/{params.tokenizer:q} --tokenizer checkpoints/tokenizers/{params.tokenizer:q}"
         " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 

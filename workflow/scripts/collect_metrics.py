@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gptsmith.command import argument_parser, run
-from gptsmith.evaluation.summarize import collect_metrics
+from gptsmith.evaluation.collect import collect_metrics
 
 
 def main() -> None:

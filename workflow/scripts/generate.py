@@ -26,11 +26,12 @@ def main() -> None:
     settings = Run.model_validate_json(arguments.settings).generation or Generation()
     compute = choose_compute(arguments.device, arguments.precision, arguments.threads)
     write_responses(
-        load_language_model(arguments.checkpoint).to(compute.device),
+        load_language_model(arguments.checkpoint),
         load_tokenizer(arguments.tokenizer, arguments.tokenizer.name),
         read_split(arguments.prepared, "test"),
         read_tokens(arguments.tokens / "test.parquet"),
         settings,
+        compute,
         arguments.output,
     )
 

@@ -11,6 +11,8 @@ def main() -> None:
     parser = argument_parser(__doc__)
     add_compute_options(parser)
     parser.add_argument("--max-length", type=int, required=True, help="tokens read of a text; 0: all the context holds")
+    parser.add_argument("--trained-blocks", type=int, required=True, help="blocks above those of the features")
+    parser.add_argument("--features", default="", help="folder of the frozen blocks' features; empty: none stored")
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the classifier")
     parser.add_argument("--tokens", type=Path, required=True, help="folder of the tokens")
     parser.add_argument("--prepared", type=Path, required=True, help="folder of the prepared splits")
@@ -22,6 +24,8 @@ def main() -> None:
         arguments.tokens,
         arguments.prepared,
         arguments.max_length or None,
+        Path(arguments.features) if arguments.features else None,
+        arguments.trained_blocks,
         compute,
         arguments.output,
     )

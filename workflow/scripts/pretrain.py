@@ -2,30 +2,37 @@
 
 from pathlib import Path
 
-from gptsmith.command import add_compute_options, argument_parser, run
+from gptsmith.command import add_training_options, argument_parser, run
 from gptsmith.config.models import Model
 from gptsmith.training.compute import choose_compute
+from gptsmith.training.distributed import process_group
+from gptsmith.training.launch import in_processes
 from gptsmith.training.pretraining import PretrainOutputs, pretrain
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    add_compute_options(parser)
+    add_training_options(parser)
     parser.add_argument("--settings", required=True, help="JSON of the model, as in the config")
     parser.add_argument("--seed", type=int, required=True, help="seed of the weights and of the order")
     parser.add_argument("--tokens", type=Path, required=True, help="folder with a folder of tokens for each dataset")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     arguments = parser.parse_args()
-    output = arguments.output
-    pretrain(
-        Model.model_validate_json(arguments.settings),
-        arguments.seed,
-        choose_compute(arguments.device, arguments.precision, arguments.threads),
-        arguments.tokenizer,
-        arguments.tokens,
-        PretrainOutputs(output, output / "history.parquet", output / "provenance.json"),
+    in_processes(arguments.processes)
+    compute = choose_compute(
+        arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )
+    output = arguments.output
+    with process_group(compute.device):
+        pretrain(
+            Model.model_validate_json(arguments.settings),
+            arguments.seed,
+            compute,
+            arguments.tokenizer,
+            arguments.tokens,
+            PretrainOutputs(output, output / "history.parquet", output / "provenance.json"),
+        )
 
 
 if __name__ == "__main__":

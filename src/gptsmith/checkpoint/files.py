@@ -45,7 +45,7 @@ def _save(state: dict[str, Tensor], weights: Iterable[Weight], config: dict[str,
 
 
 def load_language_model(folder: Path) -> LanguageModel:
-    """The checkpoint's language model: on the CPU, float32, in evaluation mode.
+    """The checkpoint's language model: on the CPU, float32, in evaluation mode; its weights are the mapped file.
 
     Raises UserError that names what is wrong with the folder's files (see read_weights, read_architecture).
     """

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,23 +37,28 @@ def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight
 
 
 def read_weights(path: Path, weights: Iterable[Weight]) -> dict[str, Tensor]:
-    """`weights` by our names, float32, in memory of their own, from transformers' or the published layout.
+    """`weights` by our names, float32, from transformers' or the published layout.
 
     Names, shapes and types are checked in the file's header before any memory is taken. Causal masks and a
     language-model head that is not among `weights` may be in the file besides them, and nothing else.
 
+    Float32 tensors are views of the mapped file, [out, in] of linear weights as transposed ones: a page is
+    read when it is first used, and copied by the system when it is first written to, so training in place
+    leaves the file as it is. The file may be deleted or replaced meanwhile, but not be overwritten in place.
+
     Raises UserError that names the first tensors that are missing, extra or misshapen.
     """
-    header = _read_header(path)
-    prefix = TRUNK_PREFIX if any(name.startswith(TRUNK_PREFIX) for name in header) else ""
-    # One more than the file can have is enough to see that something is missing, whatever a config asks for.
-    weights = islice(weights, len(header) + 1)
-    places = {_place(weight, prefix): weight for weight in weights}
-    if problems := list(_problems(header, places)):
-        more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-        raise UserError(f"{path} does not hold the weights expected: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
-    # One tensor at a time, each from its own opening: the pages of a mapped file count while it is open.
-    return {weight.name: _read_tensor(path, place, weight.transposed) for place, weight in places.items()}
+    with _open(path) as file:
+        header = _header(file)
+        prefix = TRUNK_PREFIX if any(name.startswith(TRUNK_PREFIX) for name in header) else ""
+        # One more than the file can have is enough to see that something is missing, whatever a config asks for.
+        weights = islice(weights, len(header) + 1)
+        places = {_place(weight, prefix): weight for weight in weights}
+        if problems := list(_problems(header, places)):
+            more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
+            raise UserError(f"{path} does not hold the weights expected: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
+        tensors = {weight: file.get_tensor(place).to(torch.float32) for place, weight in places.items()}
+    return {weight.name: tensor.t() if weight.transposed else tensor for weight, tensor in tensors.items()}
 
 
 def _place(weight: Weight, prefix: str) -> str:
@@ -62,10 +68,10 @@ def _place(weight: Weight, prefix: str) -> str:
 
 def check_tied_head(path: Path, token_embedding: Tensor) -> None:
     """A file may repeat a tied head under its own name. Raises UserError when that is another tensor."""
-    if LANGUAGE_MODEL_HEAD not in _read_header(path):
-        return
-    head = _read_tensor(path, LANGUAGE_MODEL_HEAD, transposed=False)
-    if not torch.equal(head, token_embedding):
+    with _open(path) as file:
+        repeated = LANGUAGE_MODEL_HEAD in file.keys()  # noqa: SIM118 (not a mapping)
+        differs = repeated and not torch.equal(file.get_tensor(LANGUAGE_MODEL_HEAD).to(torch.float32), token_embedding)
+    if differs:
         raise UserError(
             f"{path}: {LANGUAGE_MODEL_HEAD} differs from wte.weight, but the configuration says that they are tied "
             "(tie_embeddings, tie_word_embeddings); set it to false"
@@ -87,21 +93,19 @@ def _problems(header: dict[str, tuple[str, tuple[int, ...]]], places: dict[str, 
             yield f"{name} is not part of the model"
 
 
-def _read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Type and shape of every tensor in the file."""
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    """The library's handle on a file, which it maps into memory."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     with safetensors_errors(path, "not a whole safetensors file"), safe_open(path, framework="pt") as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+        yield file
 
 
-def _read_tensor(path: Path, name: str, transposed: bool) -> Tensor:
-    with safetensors_errors(path, "not a whole safetensors file"), safe_open(path, framework="pt") as file:
-        tensor = file.get_tensor(name)
-        tensor = tensor.t() if transposed else tensor
-        # `tensor` is a view of the mapped file: always copy.
-        return tensor.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+def _header(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Type and shape of every tensor in the file."""
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    return {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
 
 
 @contextlib.contextmanager

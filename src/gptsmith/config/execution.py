@@ -1,10 +1,13 @@
 """How a run is carried out. Nothing here changes what is computed, so nothing here causes a rerun."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, NonNegativeInt, PositiveInt, model_validator
 
 from gptsmith.config.strict import STRICT
+
+Sharding = Literal["none", "full"]
+Compile = Literal["auto", "always", "never"]
 
 
 class Execution(BaseModel):
@@ -18,3 +21,20 @@ class Execution(BaseModel):
     """Directory or URL that holds copies of the downloads as `<host>/<path>`."""
     threads: PositiveInt = 2
     """CPU threads of a training or generation, at most what `--cores` allows."""
+    features_gb: NonNegativeInt = 10
+    """Largest file, in units of 10^9 bytes, that may keep what frozen blocks make of a split; where it would be larger
+    they run in every epoch."""
+    processes: PositiveInt = 1
+    """Training processes of a job, one a GPU; together they take the steps that one would take."""
+    sharding: Sharding = "none"
+    """With several processes: `none` keeps the whole model in each of them, which is faster; `full` a share of its
+    weights, gradients and optimizer state, for a model that one GPU cannot hold."""
+    compile: Compile = "auto"
+    """Whether training compiles the model's blocks (torch.compile); `auto` does on CUDA GPUs where the training is
+    long enough to win the time back."""
+
+    @model_validator(mode="after")
+    def _sharding_needs_processes(self) -> Self:
+        if self.sharding == "full" and self.processes == 1:
+            raise ValueError("sharding: full needs processes above 1")
+        return self

@@ -123,6 +123,7 @@ RESERVED_TARGETS = frozenset(
         "summarize",
         "tokenize",
         "train_tokenizer",
+        "trunk_features",
         "verify_weights",
     }
 )

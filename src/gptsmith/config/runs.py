@@ -77,3 +77,13 @@ class Run(BaseModel):
     """Optimizer, schedule and length."""
     generation: Generation | None = None
     """How responses are generated (instruction runs only); its defaults when left out."""
+
+    @property
+    def trained_blocks(self) -> int | None:
+        """How many blocks are trained, from the end, where those below them always compute the same: they are
+        frozen, and nothing in them is dropped. None where no block stays the same."""
+        if self.training.dropout:
+            return None
+        if isinstance(self.trainable, LastBlocks):
+            return self.trainable.last_blocks
+        return 0 if self.trainable == "head" else None

@@ -5,7 +5,7 @@ a mean is about the choice of items, and differences are paired. How much seeds 
 deviation beside it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from gptsmith.evaluation.instructions import (
     read_responses,
     response_statistic,
 )
-from gptsmith.files import read_json, write_json
+from gptsmith.files import write_json
 
 Estimates = dict[str, Estimate]
 """Metric -> estimate."""
@@ -124,12 +124,6 @@ def summarize_instructions(
         "categories": _categories(tests.values(), start, rivals, settings),
     }
     write_json(output, null_where_undefined(summary))
-
-
-def collect_metrics(summaries: Sequence[Path], output: Path) -> None:
-    """Write the runs' mean metrics as {run: {metric: mean}}, the file that `dvc metrics` reads."""
-    runs = [read_json(path) for path in summaries]
-    write_json(output, {run["run"]: {name: metric["mean"] for name, metric in run["metrics"].items()} for run in runs})
 
 
 def _categories(

@@ -3,14 +3,19 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from gptsmith.errors import UserError
+from gptsmith.generation.decoding import float32_logits, shared_length
 from gptsmith.model.heads import LanguageModel
 
+POSITIONS_AT_ONCE = 1024
+"""Logits of this many positions are in memory at a time: 206 MB over GPT-2's vocabulary."""
 
-@torch.inference_mode()
+
+@torch.no_grad()  # inference_mode would let autocast convert the weights anew at every step
 def response_likelihood(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
@@ -47,14 +52,30 @@ def _batch_likelihood(
 ) -> list[tuple[float, int]]:
     device = model.trunk.embeddings.token.weight.device
     texts = [torch.tensor([*prompt, *response]) for prompt, response in zip(prompts, responses, strict=True)]
-    hidden = model.trunk(pad_sequence(texts, batch_first=True).to(device))
-    targets = [torch.tensor([*response, end_of_text]) for response in responses]
-    # The last position of the prompt predicts the response's first token.
+    # The last position of a prompt is the first that predicts: it is left out of what is shared.
+    n_shared = shared_length([list(prompt[:-1]) for prompt in prompts])
+    hidden = _last_hidden_state(model, pad_sequence(texts, batch_first=True).to(device), n_shared)
     predicting = [
-        hidden[row, len(prompt) - 1 : len(prompt) + len(response)]
+        hidden[row, len(prompt) - 1 - n_shared : len(prompt) + len(response) - n_shared]
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
     ]
-    logits = model.logits(torch.cat(predicting)).float()
-    losses = functional.cross_entropy(logits, torch.cat(targets).to(device), reduction="none").cpu().double()
-    lengths = [len(target) for target in targets]
-    return [(part.sum().item(), len(part)) for part in losses.split(lengths)]
+    targets = torch.cat([torch.tensor([*response, end_of_text]) for response in responses]).to(device)
+    losses = torch.cat(
+        [
+            functional.cross_entropy(float32_logits(model, part), part_targets, reduction="none")
+            for part, part_targets in zip(
+                torch.cat(predicting).split(POSITIONS_AT_ONCE), targets.split(POSITIONS_AT_ONCE), strict=True
+            )
+        ]
+    )
+    lengths = [len(response) + 1 for response in responses]
+    return [(part.sum().item(), len(part)) for part in losses.cpu().double().split(lengths)]
+
+
+def _last_hidden_state(model: LanguageModel, input_ids: Tensor, n_shared: int) -> Tensor:
+    """input_ids [batch, length] -> [batch, length - n_shared, d_model]: all rows begin with the same `n_shared`
+    tokens, which are computed once."""
+    if n_shared == 0:
+        return model.trunk(input_ids)
+    _, rest = model.trunk.upper_shared(model.trunk.lower(input_ids, 0), 0, n_shared)
+    return rest

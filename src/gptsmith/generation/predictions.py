@@ -15,17 +15,29 @@ from gptsmith.files import atomic_path
 from gptsmith.model.heads import Classifier
 from gptsmith.tokenizer.tokens import read_tokens
 from gptsmith.training.compute import Compute
-from gptsmith.training.examples import ClassificationExamples, batches_by_length
+from gptsmith.training.examples import Examples, batches_by_length
+from gptsmith.training.features import with_features
+from gptsmith.training.objectives import class_logits
 from gptsmith.training.progress import progress
 from gptsmith.training.tasks import classification_examples
+from gptsmith.training.trainable import n_frozen_blocks
 
 BATCH_SIZE = 64
 
 
 def write_predictions(
-    checkpoint: Path, tokens: Path, prepared: Path, max_length: int | None, compute: Compute, output: Path
+    checkpoint: Path,
+    tokens: Path,
+    prepared: Path,
+    max_length: int | None,
+    features: Path | None,
+    trained_blocks: int,
+    compute: Compute,
+    output: Path,
 ) -> None:
     """Write one row for every text of the validation and test splits, with the probability of each label.
+
+    features: folder of what the blocks below the last `trained_blocks` make of the texts, where it is stored.
 
     Raises UserError when the classifier was trained on other labels than the tokens have.
     """
@@ -41,7 +53,11 @@ def write_predictions(
             raise UserError(f"{checkpoint}: trained on labels {labels}, but {tokens} has {split_tokens.label_names}")
         if not np.array_equal(split_tokens.ids, rows["id"].to_numpy()):
             raise UserError(f"{tokens}: not the tokens of {prepared}; make them again")
-        examples = classification_examples(split_tokens, max_length, end_of_text)
+        texts = classification_examples(split_tokens, max_length, end_of_text)
+        examples: Examples = texts
+        if features is not None:
+            n_blocks = n_frozen_blocks(classifier.trunk, trained_blocks)
+            examples = with_features(texts, features / f"{split}.npy", classifier.trunk, n_blocks)
         probabilities = classify(classifier, examples, compute, title=f"predict {split}")
         columns = {
             "id": rows["id"],
@@ -56,18 +72,17 @@ def write_predictions(
         pq.write_table(pa.concat_tables(tables), temporary, compression="zstd")
 
 
-@torch.inference_mode()
-def classify(classifier: Classifier, examples: ClassificationExamples, compute: Compute, title: str) -> np.ndarray:
+@torch.no_grad()
+def classify(classifier: Classifier, examples: Examples, compute: Compute, title: str) -> np.ndarray:
     """Probabilities float64 [examples, n_classes], in the order of `examples`."""
     classifier.eval()
-    probabilities = np.zeros((len(examples.input_ids), classifier.score.out_features))
+    probabilities = np.zeros((len(examples.lengths), classifier.score.out_features))
     done = 0
-    with progress(title, len(probabilities), "text") as advance:
+    with progress(title, len(probabilities), "text") as advance, compute.autocast():
         for indices in batches_by_length(examples.lengths, BATCH_SIZE):
             batch = examples.batch(indices).to(compute.device)
-            with compute.autocast():
-                logits = classifier(batch.input_ids, batch.lengths)
+            logits = class_logits(classifier, batch)
             probabilities[indices] = logits.double().softmax(dim=-1).cpu().numpy()
             done += len(indices)
-            advance(done, f"batches of {BATCH_SIZE}")
+            advance(done, lambda: f"batches of {BATCH_SIZE}")
     return probabilities

@@ -13,10 +13,17 @@ from gptsmith.generation.likelihood import response_likelihood
 from gptsmith.model.heads import LanguageModel
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer
+from gptsmith.training.compute import Compute
 
 
 def write_responses(
-    model: LanguageModel, tokenizer: Tokenizer, rows: pa.Table, tokens: Tokens, settings: Generation, output: Path
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    rows: pa.Table,
+    tokens: Tokens,
+    settings: Generation,
+    compute: Compute,
+    output: Path,
 ) -> None:
     """Write responses.jsonl: one JSON object a line and row, with the model's response and how likely it
     finds the reference.
@@ -34,10 +41,12 @@ def write_responses(
     prompts = [tokens[row][:length].tolist() for row, length in enumerate(tokens.prompt_lengths)]
     references = [tokens[row][length:].tolist() for row, length in enumerate(tokens.prompt_lengths)]
 
-    model.eval()
+    model.eval().to(compute.device)
     end_of_text = tokenizer.end_of_text
-    likelihoods = response_likelihood(model, prompts, references, end_of_text, settings.batch_size, ids)
-    responses = generate(model, prompts, settings, end_of_text, ids)
+    # Around everything: in one context, autocast converts each weight once instead of at every step.
+    with compute.autocast():
+        likelihoods = response_likelihood(model, prompts, references, end_of_text, settings.batch_size, ids)
+        responses = generate(model, prompts, settings, end_of_text, ids)
     lines = []
     for entry, response, (nll, target_tokens) in zip(entries, responses, likelihoods, strict=True):
         line = {

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from gptsmith.config.generation import Generation
 
+NUCLEUS = 1024
+"""The nuclei of top-p are looked for among this many most probable tokens before all of them."""
+
 
 def choose(logits: Tensor, settings: Generation, random: Sequence[np.random.Generator]) -> Tensor:
     """logits [batch, vocab_size], one source of chance a row -> tokens [batch]."""
@@ -35,12 +38,20 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Only the nucleus of each row: the fewest most probable tokens whose probabilities add up to at least p
-    (Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020, section 3.1)."""
-    descending, order = logits.sort(dim=-1, descending=True, stable=True)
-    probabilities = descending.double().softmax(dim=-1)
-    more_probable = probabilities.cumsum(dim=-1) - probabilities
-    outside = torch.empty_like(order, dtype=torch.bool).scatter(-1, order, more_probable >= p)
-    return logits.masked_fill(outside, -torch.inf)
+    (Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020, section 3.1). Of equals, the first."""
+    total = logits.double().logsumexp(dim=-1, keepdim=True)
+    # Sorting the vocabulary takes longer than a small model needs for a token, and most nuclei are small.
+    for k in (min(NUCLEUS, logits.shape[-1]), logits.shape[-1]):
+        largest = logits.topk(k).values
+        probabilities = (largest.double() - total).exp()
+        more_probable = probabilities.cumsum(dim=-1) - probabilities
+        n_kept = (more_probable < p).sum(dim=-1, keepdim=True)
+        if (n_kept < k).all():
+            break
+    smallest_kept = largest.gather(-1, n_kept - 1)
+    above, equal = logits > smallest_kept, logits == smallest_kept
+    first_equals = equal & (equal.cumsum(dim=-1) <= n_kept - above.sum(dim=-1, keepdim=True))
+    return logits.masked_fill(~(above | first_equals), -torch.inf)
 
 
 def sample(logits: Tensor, uniform: Tensor) -> Tensor:

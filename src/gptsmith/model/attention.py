@@ -6,13 +6,13 @@ n_heads independent subspaces of width d_model / n_heads.
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from gptsmith.config.architecture import Architecture
-from gptsmith.model.kv_cache import LayerCache
 
 
 def causal_mask(n_queries: int, n_keys: int, device: torch.device) -> Tensor:
@@ -42,16 +42,23 @@ def fused_attention(queries: Tensor, keys: Tensor, values: Tensor, visible: Tens
     # The library's own causal mask aligns the first query with the first key; a single last query needs none.
     if visible is None and 1 < n_queries < n_keys:
         visible = causal_mask(n_queries, n_keys, queries.device)
-    is_causal = visible is None and n_queries == n_keys
-    return functional.scaled_dot_product_attention(
-        queries, keys, values, attn_mask=visible, dropout_p=dropout, is_causal=is_causal
-    )
+    if visible is None and n_queries == n_keys:
+        return functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, is_causal=True)
+    return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=visible, dropout_p=dropout)
 
 
-ATTENTION: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]] = {
-    "explicit": explicit_attention,
-    "fused": fused_attention,
-}
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor]
+
+ATTENTION: dict[str, Attention] = {"explicit": explicit_attention, "fused": fused_attention}
+
+
+class Layout(Protocol):
+    """Where positions see more, or others, than those before them in their row: gptsmith.model.kv_cache,
+    gptsmith.model.shared_beginning."""
+
+    def attend(self, attention: Attention, queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        """All [batch, n_heads, length, head_width], `attention` as in `explicit_attention`."""
+        ...
 
 
 class MultiHeadSelfAttention(nn.Module):
@@ -67,37 +74,44 @@ class MultiHeadSelfAttention(nn.Module):
         self.attention_dropout = nn.Dropout(0.0)
         self.residual_dropout = nn.Dropout(0.0)
 
-    def forward(self, hidden: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(self, hidden: Tensor, layout: Layout | None = None) -> Tensor:
         """hidden [batch, length, d_model] -> [batch, length, d_model].
 
-        With a cache, `hidden` continues the positions in it, and its keys and values are added to it.
+        Without a `layout`, every position sees those before it in its row, and itself.
         """
         queries, keys, values = (self._split_heads(part) for part in self.qkv(hidden).chunk(3, dim=-1))
-        if cache is not None:
-            keys, values = cache.extend(keys, values)
-        return self._mix(queries, keys, values, visible=None)
+        dropout = self.attention_dropout.p if self.training else 0.0
+        if layout is None:
+            mixed = self.attend(queries, keys, values, None, dropout)
+        else:
+            mixed = layout.attend(self.attend, queries, keys, values, dropout)
+        return self.residual_dropout(self.projection(mixed.transpose(1, 2).flatten(start_dim=-2)))
 
     def forward_at(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """hidden [batch, length, d_model], positions [batch] -> [batch, d_model]: what `forward` gives
-        at one position a row, without the queries and the projection of all the others."""
-        batch, length, d_model = hidden.shape
-        query_weight, kv_weight = self.qkv.weight.split([d_model, 2 * d_model])
-        query_bias, kv_bias = self.qkv.bias.split([d_model, 2 * d_model])
-        rows = torch.arange(batch, device=hidden.device)
-        query = functional.linear(hidden[rows, positions], query_weight, query_bias).unsqueeze(1)
-        keys, values = functional.linear(hidden, kv_weight, kv_bias).chunk(2, dim=-1)
-        visible = torch.arange(length, device=hidden.device) <= positions[:, None]
-        mixed = self._mix(
-            self._split_heads(query), self._split_heads(keys), self._split_heads(values), visible[:, None, None, :]
-        )
-        return mixed.squeeze(1)
+        at one position a row.
+
+        One query a head needs no key and no value of its own at every position. With x_t the hidden state
+        at position t, its key is W_K x_t + b_K and its value W_V x_t + b_V, so
+
+            q . (W_K x_t + b_K)          = (W_K^T q) . x_t + a constant, which softmax does not see
+            sum_t a_t (W_V x_t + b_V)    = W_V (sum_t a_t x_t) + b_V sum_t a_t
+
+        and both weights are applied once a row instead of once a position.
+        """
+        query_weight, key_weight, value_weight = self.qkv.weight.unflatten(0, (3, self.n_heads, -1)).unbind()
+        query_bias, _, value_bias = self.qkv.bias.unflatten(0, (3, self.n_heads, -1)).unbind()
+        here = hidden[torch.arange(len(hidden), device=hidden.device), positions]
+        queries = torch.einsum("bd,hwd->bhw", here, query_weight) + query_bias
+        queries_on_hidden = torch.einsum("bhw,hwd->bhd", queries, key_weight)
+        scores = queries_on_hidden @ hidden.transpose(1, 2) / math.sqrt(queries.shape[-1])
+        visible = torch.arange(hidden.shape[1], device=hidden.device) <= positions[:, None]
+        weights = scores.masked_fill(~visible[:, None], -torch.inf).softmax(dim=-1)
+        weights = self.attention_dropout(weights)
+        mixed = torch.einsum("bhd,hwd->bhw", weights @ hidden, value_weight)
+        mixed = mixed + weights.sum(dim=-1, keepdim=True) * value_bias
+        return self.residual_dropout(self.projection(mixed.flatten(start_dim=1)))
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """[batch, length, d_model] -> [batch, n_heads, length, head_width], a view."""
         return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
-
-    def _mix(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
-        """Shapes as in `explicit_attention` -> [batch, n_queries, d_model]."""
-        dropout = self.attention_dropout.p if self.training else 0.0
-        mixed = self.attend(queries, keys, values, visible, dropout)
-        return self.residual_dropout(self.projection(mixed.transpose(1, 2).flatten(start_dim=-2)))

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from gptsmith.config.architecture import Architecture
-from gptsmith.model.attention import MultiHeadSelfAttention
+from gptsmith.model.attention import Layout, MultiHeadSelfAttention
 from gptsmith.model.feedforward import FeedForward
-from gptsmith.model.kv_cache import LayerCache
 
 
 class TransformerBlock(nn.Module):
@@ -20,14 +19,14 @@ class TransformerBlock(nn.Module):
         self.feedforward_norm = nn.LayerNorm(architecture.d_model, eps=architecture.layer_norm_epsilon)
         self.feedforward = FeedForward(architecture)
 
-    def forward(self, hidden: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """hidden [batch, length, d_model] -> [batch, length, d_model]; cache as in the attention."""
-        hidden = hidden + self.attention(self.attention_norm(hidden), cache)
+    def forward(self, hidden: Tensor, layout: Layout | None = None) -> Tensor:
+        """hidden [batch, length, d_model] -> [batch, length, d_model]; layout as in the attention."""
+        hidden = hidden + self.attention(self.attention_norm(hidden), layout)
         return hidden + self.feedforward(self.feedforward_norm(hidden))
 
     def forward_at(self, hidden: Tensor, positions: Tensor) -> Tensor:
         """hidden [batch, length, d_model], positions [batch] -> [batch, d_model]: what `forward` gives
-        at one position a row. The other positions cost their keys and values only."""
+        at one position a row. The other positions cost their layer normalisation and their share of a sum."""
         here = hidden[torch.arange(len(hidden), device=hidden.device), positions]
         here = here + self.attention.forward_at(self.attention_norm(hidden), positions)
         return here + self.feedforward(self.feedforward_norm(here))

@@ -14,6 +14,7 @@ from gptsmith.config.architecture import Architecture
 from gptsmith.model.block import TransformerBlock
 from gptsmith.model.embeddings import Embeddings
 from gptsmith.model.kv_cache import KeyValueCache
+from gptsmith.model.shared_beginning import SharedBeginning
 
 
 class GPT(nn.Module):
@@ -44,11 +45,32 @@ class GPT(nn.Module):
             hidden = block(hidden)
         return hidden
 
+    def upper(self, hidden: Tensor, n_blocks: int) -> Tensor:
+        """The rest of `forward`, for `hidden` [batch, length, d_model] as `lower` left it after `n_blocks` blocks
+        -> [batch, length, d_model]."""
+        for block in self.blocks[n_blocks:]:
+            hidden = block(hidden)
+        return self.final_norm(hidden)
+
+    def upper_shared(self, hidden: Tensor, n_blocks: int, n_shared: int) -> tuple[Tensor, Tensor]:
+        """`upper` for rows that begin with the same `n_shared` tokens, which are computed for one row only:
+        what follows cannot change them, because no position sees a later one.
+
+        -> the beginning [1, n_shared, d_model], and the rest of every row [batch, length - n_shared, d_model].
+        """
+        rows, length, _ = hidden.shape
+        beginning, rest = hidden[:1, :n_shared], hidden[:, n_shared:]
+        packed = torch.cat([beginning, rest.reshape(1, rows * (length - n_shared), -1)], dim=1)
+        for block in self.blocks[n_blocks:]:
+            packed = block(packed, SharedBeginning(n_shared, rows))
+        packed = self.final_norm(packed)
+        return packed[:, :n_shared], packed[0, n_shared:].unflatten(0, (rows, -1))
+
     def upper_at(self, hidden: Tensor, n_blocks: int, positions: Tensor) -> Tensor:
         """The rest of `forward` at one position a row, for `hidden` as `lower` left it after `n_blocks` blocks.
 
-        positions [batch] -> [batch, d_model]. Of the last block, only the keys and values are computed at
-        the other positions.
+        positions [batch] -> [batch, d_model]. Of the last block, next to nothing is computed at the
+        other positions.
         """
         if n_blocks == len(self.blocks):
             return self.final_norm(hidden[torch.arange(len(hidden), device=hidden.device), positions])

@@ -32,8 +32,12 @@ class LanguageModel(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Last hidden states [..., d_model] -> logits of the next token [..., vocab_size]."""
-        weight = self.trunk.embeddings.token.weight if self.head is None else self.head.weight
-        return functional.linear(hidden, weight)
+        return functional.linear(hidden, self.output_embedding)
+
+    @property
+    def output_embedding(self) -> Tensor:
+        """A row for each token [vocab_size, d_model]: its product with a last hidden state is the token's logit."""
+        return self.trunk.embeddings.token.weight if self.head is None else self.head.weight
 
 
 class Classifier(nn.Module):

@@ -6,50 +6,49 @@ import torch
 from torch import Tensor
 
 from gptsmith.config.architecture import Architecture
+from gptsmith.model.attention import Attention
 
 
 class LayerCache:
-    """One block's keys and values, in memory taken once."""
+    """One block's keys and values, in memory taken once: on the device and in the precision of the first ones."""
 
-    def __init__(self, shape: tuple[int, int, int, int], device: torch.device, dtype: torch.dtype) -> None:
-        """shape: [batch, n_heads, longest length, head_width]."""
-        self.keys = torch.empty(shape, device=device, dtype=dtype)
-        self.values = torch.empty(shape, device=device, dtype=dtype)
+    def __init__(self, batch: int, longest: int) -> None:
+        self.batch = batch
+        self.longest = longest
         self.length = 0
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values [batch, n_heads, length, head_width]; return all so far, as views."""
-        stop = self.length + keys.shape[2]
+        """Append keys and values [rows, n_heads, length, head_width]; return all so far of these rows, as views.
+
+        rows: the batch, or 1 while every row of the batch holds the same.
+        """
+        rows, n_heads, length, head_width = keys.shape
+        if self.length == 0:
+            shape = (self.batch, n_heads, self.longest, head_width)
+            self.keys, self.values = keys.new_empty(shape), values.new_empty(shape)
+        stop = self.length + length
         self.keys[:, :, self.length : stop] = keys
         self.values[:, :, self.length : stop] = values
         self.length = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
+        return self.keys[:rows, :, :stop], self.values[:rows, :, :stop]
 
-    def keep(self, rows: Tensor) -> None:
-        self.keys = _rows_moved_up(self.keys, rows, self.length)
-        self.values = _rows_moved_up(self.values, rows, self.length)
+    def attend(self, attention: Attention, queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
+        """The positions at hand follow those held, see them, and are held from now on."""
+        return attention(queries, *self.extend(keys, values), None, dropout)
 
-
-def _rows_moved_up(cached: Tensor, rows: Tensor, length: int) -> Tensor:
-    """`rows` of `cached`, inside the same memory; only the first `length` positions hold anything."""
-    cached[: len(rows), :, :length] = cached[rows, :, :length]
-    return cached[: len(rows)]
+    def keep(self, n_rows: int, places: Tensor, rows: Tensor) -> None:
+        """Go on with the first `n_rows`, after `rows` have been copied to `places`."""
+        for cached in (self.keys, self.values):
+            cached[places, :, : self.length] = cached[rows, :, : self.length]
+        self.keys, self.values = self.keys[:n_rows], self.values[:n_rows]
 
 
 class KeyValueCache:
     """A `LayerCache` for every block of a model."""
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        batch: int,
-        length: int,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, architecture: Architecture, batch: int, length: int) -> None:
         """Room for `batch` rows of up to `length` positions."""
-        shape = (batch, architecture.n_heads, length, architecture.head_width)
-        self.layers = [LayerCache(shape, torch.device(device), dtype) for _ in range(architecture.n_layers)]
+        self.layers = [LayerCache(batch, length) for _ in range(architecture.n_layers)]
 
     @property
     def length(self) -> int:
@@ -57,7 +56,9 @@ class KeyValueCache:
         return self.layers[0].length
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows only, in this order; the others are forgotten."""
-        indices = torch.tensor(rows, dtype=torch.int64, device=self.layers[0].keys.device)
+        """Go on with these rows only, in this order; the others are forgotten. Only rows that change
+        their place are copied."""
+        moved = [(place, row) for place, row in enumerate(rows) if place != row]
+        places, sources = torch.tensor(moved, device=self.layers[0].keys.device).reshape(-1, 2).long().unbind(dim=1)
         for layer in self.layers:
-            layer.keep(indices)
+            layer.keep(len(rows), places, sources)

@@ -1,10 +1,12 @@
 """Where a model runs, in which precision, and on how many threads."""
 
 import contextlib
+import os
 from dataclasses import dataclass
 
 import torch
 
+from gptsmith.config.execution import Compile, Sharding
 from gptsmith.config.training import Precision
 from gptsmith.errors import UserError
 
@@ -15,7 +17,9 @@ class Compute:
 
     device: torch.device
     precision: Precision
-    """`fp32` or `bf16`, never `auto`."""
+    """`fp32` or `bf16`, never `auto`. `fp32` is 32 bits on GPUs as well, not the 19 of TF32."""
+    sharding: Sharding = "none"
+    compile: Compile = "never"
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """Context in which matrix products are computed in `precision`; the weights stay float32."""
@@ -24,13 +28,17 @@ class Compute:
         return contextlib.nullcontext()
 
 
-def choose_compute(device: str, precision: Precision, threads: int) -> Compute:
-    """Settle `auto`, and let torch use `threads` CPU threads from here on.
+def choose_compute(
+    device: str, precision: Precision, threads: int, sharding: Sharding = "none", compile_blocks: Compile = "never"
+) -> Compute:
+    """Settle `auto`, and let torch use `threads` CPU threads from here on, or this process's share of them.
 
     Device `auto` is a CUDA GPU, then Apple's (mps), then the CPU; precision `auto` is bf16 on CUDA GPUs
-    that compute in it. Raises UserError when a device asked for by name is not there.
+    that compute in it. Of several processes that torchrun started, each gets a GPU of its own.
+    Raises UserError when a device asked for by name is not there.
     """
-    torch.set_num_threads(threads)
+    process, n_processes = (int(os.environ.get(name, default)) for name, default in LOCAL_PROCESS.items())
+    torch.set_num_threads(max(1, threads // n_processes))
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         device = next(name for name, there in available.items() if there)
@@ -38,4 +46,14 @@ def choose_compute(device: str, precision: Precision, threads: int) -> Compute:
         raise UserError(f"execution.device: {device} is not available on this machine; use auto or cpu")
     if precision == "auto":
         precision = "bf16" if device == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
-    return Compute(torch.device(device), precision)
+    if device == "cuda" and n_processes > 1:
+        if n_processes > torch.cuda.device_count():
+            raise UserError(
+                f"execution.processes: {n_processes} processes, but this machine has {torch.cuda.device_count()} GPUs"
+            )
+        device = f"cuda:{process}"
+    return Compute(torch.device(device), precision, sharding, compile_blocks)
+
+
+# Variables that torchrun sets for each process, and what they are without it.
+LOCAL_PROCESS = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}

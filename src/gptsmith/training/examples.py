@@ -1,8 +1,8 @@
 """Token sequences as batches of tensors: for classification and for next-token prediction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,9 +24,19 @@ class Batch:
     """int64 [batch], the class; or int64 [batch, length], the next token or IGNORED"""
     n_targets: int
     """How many targets are not IGNORED: what the batch's loss is the mean over."""
+    n_shared: int = 0
+    """How many tokens all rows begin with alike, and learn from alike but for the last of them; fewer than the
+    longest row has, and 0 for a single row"""
+    hidden: Tensor | None = None
+    """float [batch, length, d_model], what the first `n_blocks` blocks make of `input_ids`, where that is known"""
+    n_blocks: int = 0
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.input_ids.to(device), self.lengths.to(device), self.targets.to(device), self.n_targets)
+        """This batch on `device`. A CUDA GPU fetches it from pinned memory when it gets there; nothing waits."""
+        tensors: dict[str, Any] = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        if device.type == "cuda":
+            tensors = {name: tensor.pin_memory() for name, tensor in tensors.items()}
+        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
 
 
 class Examples(Protocol):
@@ -73,11 +83,17 @@ class LanguageExamples:
         return np.array([len(ids) - 1 for ids in self.input_ids], dtype=np.int64)
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
-        inputs = [self.input_ids[index][:-1] for index in indices]
-        targets = _pad([self.input_ids[index][1:] for index in indices], IGNORED)
+        sequences = [self.input_ids[index] for index in indices]
+        inputs = [sequence[:-1] for sequence in sequences]
+        targets = _pad([sequence[1:] for sequence in sequences], IGNORED)
         for row, index in enumerate(indices):
             targets[row, : self.first_targets[index] - 1] = IGNORED
-        return Batch(_pad(inputs, self.padding), _lengths(inputs), targets, n_targets=int((targets != IGNORED).sum()))
+        n_targets = int((targets != IGNORED).sum())
+        n_shared = _shared_beginning(inputs)
+        first_targets = self.first_targets[np.asarray(indices)]
+        if not (first_targets == first_targets[0]).all():
+            n_shared = min(n_shared, int(first_targets.min()))
+        return Batch(_pad(inputs, self.padding), _lengths(inputs), targets, n_targets, n_shared)
 
 
 def sliding_windows(stream: np.ndarray, window: int, stride: int, padding: int) -> LanguageExamples:
@@ -125,6 +141,15 @@ def _pad(sequences: list[np.ndarray], value: int) -> Tensor:
     for row, sequence in enumerate(sequences):
         padded[row, : len(sequence)] = sequence
     return torch.from_numpy(padded)
+
+
+def _shared_beginning(sequences: list[np.ndarray]) -> int:
+    """How many tokens all sequences begin with alike, short of the longest of them; 0 for a single one."""
+    shortest, longest = min(map(len, sequences)), max(map(len, sequences))
+    beginnings = np.stack([sequence[:shortest] for sequence in sequences])
+    alike = (beginnings == beginnings[0]).all(axis=0)
+    n_alike = shortest if alike.all() else int(alike.argmin())
+    return min(n_alike, longest - 1) if len(sequences) > 1 else 0
 
 
 def _lengths(sequences: list[np.ndarray]) -> Tensor:

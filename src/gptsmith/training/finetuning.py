@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 import torch
 
@@ -25,12 +25,15 @@ from gptsmith.provenance import Stopwatch, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
-from gptsmith.training.examples import Batch, Examples
+from gptsmith.training.distributed import n_processes, rank
+from gptsmith.training.examples import Batch, ClassificationExamples, Examples, LanguageExamples
+from gptsmith.training.features import with_features
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
-from gptsmith.training.objectives import Loss, classification_loss, language_loss
+from gptsmith.training.objectives import Loss, classification_loss, language_loss, language_loss_shared
+from gptsmith.training.speed import CountedExamples, Work, training_speed
 from gptsmith.training.tasks import classification_examples, instruction_examples
-from gptsmith.training.trainable import select_trainable
+from gptsmith.training.trainable import n_frozen_blocks, select_trainable
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class FinetuneInputs:
     tokens: Path
     tokenizer: Path
     base: Path
+    features: Path | None
+    """What the frozen blocks make of the texts, where they are stored (gptsmith.training.features)."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Task(Generic[Net]):
 
     model: Net
     objective: Callable[[Net, Batch], Loss]
-    examples: Callable[[Tokens, int], Examples]
+    examples: Callable[[Tokens, int], ClassificationExamples | LanguageExamples]
     """From a split's tokens and the longest text in tokens."""
     save: Callable[[Path], None]
 
@@ -74,12 +79,12 @@ def classification_task(
     )
 
 
-def instruction_task(base: Path, loss_on: Literal["response", "all"], end_of_text: int) -> Task[LanguageModel]:
+def instruction_task(base: Path, run: Run, end_of_text: int) -> Task[LanguageModel]:
     model = load_language_model(base)
     return Task(
         model,
-        language_loss,
-        partial(instruction_examples, end_of_text=end_of_text, loss_on=loss_on),
+        language_loss if run.training.dropout else language_loss_shared,
+        partial(instruction_examples, end_of_text=end_of_text, loss_on=run.loss_on),
         lambda folder: save_language_model(model, folder, end_of_text),
     )
 
@@ -100,7 +105,7 @@ def finetune(
     if labels is not None:
         task = classification_task(inputs.base, labels, tokenizer.end_of_text, generator)
     else:
-        task = instruction_task(inputs.base, run.loss_on, tokenizer.end_of_text)
+        task = instruction_task(inputs.base, run, tokenizer.end_of_text)
 
     model: Classifier | LanguageModel = task.model
     select_trainable(model, run.trainable, generator)
@@ -108,11 +113,20 @@ def finetune(
     trainable_parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
     context_length = model.architecture.context_length
     max_length = min(run.max_length or context_length, context_length)
-    training, validation = (task.examples(part, max_length) for part in splits)
+    work = Work(model)
+    examples: list[Examples] = []
+    for split, tokens in zip(("train", "validation"), splits, strict=True):
+        texts = task.examples(tokens, max_length)
+        read: Examples = texts
+        if inputs.features is not None and run.trained_blocks is not None:
+            n_blocks = n_frozen_blocks(model.trunk, run.trained_blocks)
+            read = with_features(texts, inputs.features / f"{split}.npy", model.trunk, n_blocks)
+        examples.append(CountedExamples(read, work, learned_from=split == "train"))
+    training, validation = examples
     title = f"{name}, seed {seed}"
-    history = train(
-        Setup[Any](title, model.to(compute.device), task.objective, training, validation, compute, seed), run.training
-    )
+    history = train(Setup[Any](title, model, task.objective, training, validation, compute, seed), run.training)
+    if rank() != 0:
+        return
 
     model.to("cpu")
     if isinstance(run.trainable, LoRAOnly):
@@ -132,7 +146,9 @@ def finetune(
         device=str(compute.device),
         precision=compute.precision,
         threads=torch.get_num_threads(),
+        processes=n_processes(),
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=trainable_parameters,
         truncated_texts=int((splits[0].lengths > max_length).sum()),
+        **training_speed(work, history, compute),
     )

@@ -1,11 +1,12 @@
 """The one training loop: pretraining, classification and instructions differ in data and objective."""
 
+import contextlib
 import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 import torch
@@ -13,14 +14,26 @@ from torch import Tensor, nn
 
 from gptsmith.config.training import Training
 from gptsmith.errors import UserError
+from gptsmith.training.compilation import compile_blocks
 from gptsmith.training.compute import Compute
+from gptsmith.training.distributed import (
+    Net,
+    Objective,
+    accumulating,
+    distribute,
+    n_processes,
+    own_batches,
+    rank,
+    total_on_device,
+    totals,
+    unshard,
+    whole,
+)
 from gptsmith.training.examples import Batch, Examples, batches_by_length, epoch_batches
 from gptsmith.training.history import HistoryRow
 from gptsmith.training.objectives import Loss
 from gptsmith.training.optimizer import learning_rate, make_optimizer
 from gptsmith.training.progress import progress
-
-Net = TypeVar("Net", bound=nn.Module)
 
 # Rows of training loss in the history, however long the training.
 TRAIN_ROWS = 100
@@ -33,7 +46,7 @@ class Setup(Generic[Net]):
     title: str
     """Shown with the progress."""
     model: Net
-    """On the device already; only parameters that require a gradient are trained."""
+    """Anywhere; only parameters that require a gradient are trained."""
     objective: Callable[[Net, Batch], Loss]
     train: Examples
     validation: Examples
@@ -42,29 +55,42 @@ class Setup(Generic[Net]):
     seed: int
 
 
-@dataclass
-class _Mean:
-    """A running mean loss and accuracy over targets."""
+@dataclass(frozen=True)
+class Mean:
+    """Over targets."""
 
-    loss: float = 0.0
-    correct: float = 0.0
-    targets: int = 0
-    has_accuracy: bool = False
+    loss: float
+    accuracy: float | None
+    """None for language models."""
+
+
+@dataclass
+class _Sums:
+    """Losses of batches, on the device: reading one would make the computation wait for it."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    n_correct: list[Tensor] = field(default_factory=list)
+    n_targets: int = 0
 
     def add(self, loss: Loss, n_targets: int) -> None:
-        self.loss += loss.total.item()
-        self.targets += n_targets
+        self.losses.append(loss.total.detach())
         if loss.n_correct is not None:
-            self.correct += loss.n_correct.item()
-            self.has_accuracy = True
+            self.n_correct.append(loss.n_correct)
+        self.n_targets += n_targets
 
     @property
-    def mean_loss(self) -> float:
-        return self.loss / self.targets
+    def own_mean_loss(self) -> float:
+        """Of this process's share."""
+        return sum(_read(self.losses)) / max(self.n_targets, 1)
 
-    @property
-    def accuracy(self) -> float | None:
-        return self.correct / self.targets if self.has_accuracy else None
+    def mean(self, device: torch.device) -> Mean:
+        loss, n_correct, n_targets = totals(device, sum(_read(self.losses)), sum(_read(self.n_correct)), self.n_targets)
+        return Mean(loss / n_targets, n_correct / n_targets if self.n_correct else None)
+
+
+def _read(scalars: list[Tensor]) -> list[float]:
+    """From the device, at once."""
+    return torch.stack(scalars).tolist() if scalars else []
 
 
 @dataclass
@@ -85,24 +111,31 @@ class _Best:
 def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
     """Train `setup.model` in place and leave it with the weights of the lowest validation loss.
 
-    A step's gradient is that of the mean loss over all its targets, in however many micro-batches it
-    is computed. The validation loss is measured before the first step and `settings.evaluations`
-    times after it.
+    A step's gradient is that of the mean loss over all its targets, in however many micro-batches and
+    processes it is computed. The validation loss is measured before the first step and
+    `settings.evaluations` times after it.
 
     Returns the history. Raises UserError when the loss stops being a finite number.
     """
-    model, lengths = setup.model, setup.train.lengths
+    model, device, lengths = setup.model, setup.compute.device, setup.train.lengths
     steps_per_epoch = math.ceil(len(lengths) / settings.batch_size)
     n_steps = max(1, round(settings.epochs * steps_per_epoch))
     evaluate_at = {round(n_steps * (index + 1) / settings.evaluations) for index in range(settings.evaluations)}
     log_every = max(1, n_steps // TRAIN_ROWS)
+    compile_blocks(model, setup.compute, n_tokens=int(settings.epochs * lengths.sum()))
+    # The matrices of a loaded model are transposed views of its file (gptsmith.checkpoint.weights), with which
+    # AdamW takes four times as long.
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.contiguous()
+    objective = distribute(Objective(model, setup.objective), setup.compute)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, settings)
-    torch.manual_seed(setup.seed)  # dropout
-    model.train()
+    torch.manual_seed(setup.seed + 2**32 * rank())  # dropout
+    objective.train()
 
     history: list[HistoryRow] = []
-    running, best, tokens, started = _Mean(), _Best(), 0, time.monotonic()
+    running, grad_norms, best, tokens, started = _Sums(), list[Tensor](), _Best(), 0, time.monotonic()
 
     def require_finite(step: int, *values: float) -> None:
         if not all(map(math.isfinite, values)):
@@ -111,14 +144,20 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
                 f" lower training.learning_rate (now {settings.learning_rate:g}) or raise warmup_fraction"
             )
 
+    def record(step: int, split: str, mean: Mean, rate: float | None, grad_norm: float | None) -> None:
+        epoch, seconds = step / steps_per_epoch, time.monotonic() - started
+        history.append(HistoryRow(step, epoch, split, mean.loss, mean.accuracy, rate, grad_norm, tokens, seconds))
+
     def validate(step: int) -> None:
-        mean = evaluate(setup, settings.micro_batch_size or settings.batch_size)
-        if mean is None:
+        if not len(setup.validation.lengths):
             return
-        require_finite(step, mean.mean_loss)
-        best.consider(mean.mean_loss, model)
-        means, seconds = (mean.mean_loss, mean.accuracy), time.monotonic() - started
-        history.append(HistoryRow(step, step / steps_per_epoch, "validation", *means, None, None, tokens, seconds))
+        mean = evaluate(objective, setup.validation, setup.compute, settings.micro_batch_size or settings.batch_size)
+        require_finite(step, mean.loss)
+        best.consider(mean.loss, model)
+        record(step, "validation", mean, None, None)
+
+    def detail() -> str:
+        return f"loss {running.own_mean_loss:.3f}, {tokens / (time.monotonic() - started):,.0f} tokens/s"
 
     validate(0)
     with progress(setup.title, n_steps, "step") as advance:
@@ -126,28 +165,26 @@ def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
             rate = learning_rate(step - 1, n_steps, settings)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            _accumulate_gradient(setup, indices, settings, running)
-            grad_norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf).item()
-            require_finite(step, running.loss, grad_norm)
+            _accumulate_gradient(objective, setup, indices, settings, running)
+            grad_norms.append(whole(nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)))
             optimizer.step()
             optimizer.zero_grad()
 
             tokens += int(lengths[indices].sum())
-            seconds = time.monotonic() - started
-            advance(step, f"loss {running.mean_loss:.3f}, {tokens / seconds:,.0f} tokens/s")
+            advance(step, detail)
             if step % log_every == 0 or step == n_steps:
-                means = (running.mean_loss, running.accuracy)
-                history.append(
-                    HistoryRow(step, step / steps_per_epoch, "train", *means, rate, grad_norm, tokens, seconds)
-                )
-                running = _Mean()
+                mean, norms = running.mean(device), _read(grad_norms)
+                require_finite(step, mean.loss, *norms)
+                record(step, "train", mean, rate, norms[-1])
+                running, grad_norms = _Sums(), []
             if step in evaluate_at:
                 validate(step)
                 if settings.patience is not None and best.evaluations_since >= settings.patience:
                     break
     # Without validation nothing else sees what the last step has done.
-    require_finite(n_steps, *(parameter.norm().item() for parameter in parameters))
+    require_finite(n_steps, whole(nn.utils.get_total_norm(parameters)).item())
     model.load_state_dict(best.weights, strict=False)
+    unshard(model)
     return history
 
 
@@ -157,28 +194,34 @@ def _batches(lengths: np.ndarray, batch_size: int, seed: int, n_batches: int) ->
     return itertools.islice(itertools.chain.from_iterable(epochs), n_batches)
 
 
-def _accumulate_gradient(setup: Setup[Net], indices: np.ndarray, settings: Training, running: _Mean) -> None:
+def _accumulate_gradient(
+    objective: nn.Module, setup: Setup[Net], indices: np.ndarray, settings: Training, running: _Sums
+) -> None:
     """Add the gradient of the mean loss over all targets of the examples `indices`."""
-    at_once = settings.micro_batch_size or settings.batch_size
-    micro_batches = [setup.train.batch(indices[at : at + at_once]) for at in range(0, len(indices), at_once)]
-    n_targets = sum(batch.n_targets for batch in micro_batches)
-    for batch in micro_batches:
-        with setup.compute.autocast():
-            loss = setup.objective(setup.model, batch.to(setup.compute.device))
-        (loss.total / n_targets).backward()
+    device = setup.compute.device
+    at_once = min(settings.micro_batch_size or settings.batch_size, math.ceil(len(indices) / n_processes()))
+    parts = [indices[at : at + at_once] for at in range(0, len(indices), at_once)]
+    micro_batches = list(own_batches(setup.train, parts))
+    n_targets = total_on_device(device, sum(batch.n_targets for batch in micro_batches))
+    for number, batch in enumerate(micro_batches, start=1):
+        with contextlib.nullcontext() if number == len(micro_batches) else accumulating(objective):
+            with setup.compute.autocast():
+                loss = Loss(*objective(batch.to(device)))
+            # Processes average their gradients; what is wanted is the sum.
+            (loss.total / (n_targets / n_processes())).backward()
         running.add(loss, batch.n_targets)
 
 
 @torch.no_grad()
-def evaluate(setup: Setup[Net], batch_size: int) -> _Mean | None:
-    """Mean loss over the validation examples, without dropout; None when there are none."""
-    if not len(setup.validation.lengths):
-        return None
-    setup.model.eval()
-    mean = _Mean()
-    for indices in batches_by_length(setup.validation.lengths, batch_size):
-        batch = setup.validation.batch(indices)
-        with setup.compute.autocast():
-            mean.add(setup.objective(setup.model, batch.to(setup.compute.device)), batch.n_targets)
-    setup.model.train()
-    return mean
+def evaluate(objective: nn.Module, examples: Examples, compute: Compute, batch_size: int) -> Mean:
+    """Mean loss over all examples, without dropout.
+
+    objective: gptsmith.training.distributed.Objective, or what `distribute` makes of one.
+    """
+    objective.eval()
+    sums = _Sums()
+    for batch in own_batches(examples, batches_by_length(examples.lengths, batch_size)):
+        with compute.autocast():
+            sums.add(Loss(*objective(batch.to(compute.device))), batch.n_targets)
+    objective.train()
+    return sums.mean(compute.device)

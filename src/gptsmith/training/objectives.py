@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gptsmith.model.gpt import GPT
 from gptsmith.model.heads import Classifier, LanguageModel
+from gptsmith.training.cross_entropy import token_cross_entropy
 from gptsmith.training.examples import IGNORED, Batch
 
 
@@ -21,17 +24,46 @@ class Loss:
 
 def classification_loss(model: Classifier, batch: Batch) -> Loss:
     """Cross-entropy of the class, read from the last real token."""
-    logits = model(batch.input_ids, batch.lengths).float()
+    logits = class_logits(model, batch)
     total = functional.cross_entropy(logits, batch.targets, reduction="sum")
     return Loss(total, (logits.argmax(dim=-1) == batch.targets).sum())
 
 
-def language_loss(model: LanguageModel, batch: Batch) -> Loss:
-    """Cross-entropy of the next token (Radford et al. 2018, equation 1) at the supervised positions.
+def class_logits(model: Classifier, batch: Batch) -> Tensor:
+    """Logits float32 [batch, n_classes]."""
+    return model.classify(_hidden(model.trunk, batch), batch.n_blocks, batch.lengths).float()
 
-    Logits exist for those positions only: never a whole batch x length x vocabulary.
+
+def language_loss(model: LanguageModel, batch: Batch) -> Loss:
+    """Cross-entropy of the next token (Radford et al. 2018, equation 1) at the supervised positions."""
+    last_hidden_state = model.trunk.upper(_hidden(model.trunk, batch), batch.n_blocks)
+    return _next_token_loss(model, last_hidden_state, batch.targets)
+
+
+def language_loss_shared(model: LanguageModel, batch: Batch) -> Loss:
+    """`language_loss`, with the tokens that all rows begin with computed once.
+
+    Not for a model with dropout: rows that share their beginning would share what is dropped of it.
     """
-    last_hidden_state = model.trunk(batch.input_ids)
-    supervised = batch.targets != IGNORED
-    logits = model.logits(last_hidden_state[supervised]).float()
-    return Loss(functional.cross_entropy(logits, batch.targets[supervised], reduction="sum"), None)
+    if not batch.n_shared:
+        return language_loss(model, batch)
+    hidden = _hidden(model.trunk, batch)
+    beginning, rest = model.trunk.upper_shared(hidden, batch.n_blocks, batch.n_shared)
+    # The last shared token is followed by another one in each row; those before it by the same in all.
+    last = beginning[:, -1:].expand(len(rest), -1, -1)
+    loss = _next_token_loss(model, torch.cat([last, rest], dim=1), batch.targets[:, batch.n_shared - 1 :])
+    beginning_targets = batch.targets[:1, : batch.n_shared - 1]
+    if (beginning_targets == IGNORED).all():
+        return loss
+    beginning_loss = _next_token_loss(model, beginning[:, :-1], beginning_targets)
+    return Loss(loss.total + len(rest) * beginning_loss.total, None)
+
+
+def _hidden(trunk: GPT, batch: Batch) -> Tensor:
+    """What the batch's blocks from number `n_blocks` on begin with."""
+    return trunk.lower(batch.input_ids, 0) if batch.hidden is None else batch.hidden
+
+
+def _next_token_loss(model: LanguageModel, last_hidden_state: Tensor, targets: Tensor) -> Loss:
+    supervised = targets != IGNORED
+    return Loss(token_cross_entropy(last_hidden_state[supervised], model.output_embedding, targets[supervised]), None)

@@ -15,9 +15,11 @@ from gptsmith.provenance import Stopwatch, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
+from gptsmith.training.distributed import n_processes, rank
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.objectives import language_loss
+from gptsmith.training.speed import CountedExamples, Work, training_speed
 from gptsmith.training.tasks import pretraining_windows
 
 
@@ -63,18 +65,21 @@ def pretrain(
         architecture.model_copy(update={"vocab_size": tokenizer.vocab_size}), torch.Generator().manual_seed(seed)
     )
     set_dropout(model, plan.training.dropout)
+    work = Work(model)
     history = train(
         Setup(
             title=f"pretraining {outputs.checkpoint.name}",
-            model=model.to(compute.device),
+            model=model,
             objective=language_loss,
-            train=training,
-            validation=validation,
+            train=CountedExamples(training, work, learned_from=True),
+            validation=CountedExamples(validation, work, learned_from=False),
             compute=compute,
             seed=seed,
         ),
         plan.training,
     )
+    if rank() != 0:
+        return
     save_language_model(model.to("cpu"), outputs.checkpoint, tokenizer.end_of_text)
     write_history(outputs.history, history)
     write_provenance(
@@ -86,8 +91,10 @@ def pretrain(
         device=str(compute.device),
         precision=compute.precision,
         threads=torch.get_num_threads(),
+        processes=n_processes(),
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=sum(p.numel() for p in model.parameters()),
+        **training_speed(work, history, compute),
     )
 
 

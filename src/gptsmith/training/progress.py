@@ -8,33 +8,54 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-SECONDS_BETWEEN_LINES = 5.0
+from gptsmith.training.distributed import rank
 
-Advance = Callable[[int, str], None]
+SECONDS_BETWEEN_LINES = 5.0
+SECONDS_BETWEEN_UPDATES = 0.1
+
+Advance = Callable[[int, Callable[[], str]], None]
 
 
 @contextlib.contextmanager
 def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Yield `advance(done, detail)`, to be called with the number of units done so far."""
+    """Yield `advance(done, detail)`, to be called with the number of units done so far. Of several processes
+    the first shows them.
+
+    What `detail` returns is shown beside it; it is called only now and then, so it may take its time.
+    """
+    if rank() != 0:
+        yield lambda *_: None
+        return
     if sys.stderr.isatty():
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         detail_columns = (TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
         with Progress(*columns, *detail_columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(title, total=total, detail="")
-            yield lambda done, detail: bar.update(task, completed=done, detail=detail)
+            yield _sometimes(
+                SECONDS_BETWEEN_UPDATES, total, lambda done, detail: bar.update(task, completed=done, detail=detail)
+            )
         return
-    started = shown = time.monotonic()
+    started = time.monotonic()
 
-    def advance(done: int, detail: str) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown < SECONDS_BETWEEN_LINES and done < total:
-            return
-        shown = now
-        left = (now - started) / max(done, 1) * (total - done)
+    def show(done: int, detail: str) -> None:
+        left = (time.monotonic() - started) / max(done, 1) * (total - done)
         print(f"{title}: {unit} {done}/{total}, {detail}, {_clock(left)} left", file=sys.stderr)
 
-    yield advance
+    yield _sometimes(SECONDS_BETWEEN_LINES, total, show)
+
+
+def _sometimes(seconds: float, total: int, show: Callable[[int, str], None]) -> Advance:
+    """`show` every so many seconds, and at the end."""
+    shown = time.monotonic()
+
+    def advance(done: int, detail: Callable[[], str]) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown >= seconds or done == total:
+            shown = now
+            show(done, detail())
+
+    return advance
 
 
 def _clock(seconds: float) -> str:

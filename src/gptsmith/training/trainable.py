@@ -4,6 +4,7 @@ import torch
 
 from gptsmith.config.runs import LastBlocks, LoRAOnly, Trainable
 from gptsmith.errors import UserError
+from gptsmith.model.gpt import GPT
 from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.lora import add_lora
 
@@ -20,10 +21,7 @@ def select_trainable(model: Classifier | LanguageModel, trainable: Trainable, ge
     if isinstance(trainable, LoRAOnly):
         add_lora(model, trainable.lora.rank, trainable.lora.alpha, generator)
     elif isinstance(trainable, LastBlocks):
-        blocks = model.trunk.blocks
-        if trainable.last_blocks > len(blocks):
-            raise UserError(f"trainable.last_blocks: {trainable.last_blocks} blocks, but the model has {len(blocks)}")
-        blocks[-trainable.last_blocks :].requires_grad_(True)
+        model.trunk.blocks[n_frozen_blocks(model.trunk, trainable.last_blocks) :].requires_grad_(True)
         model.trunk.final_norm.requires_grad_(True)
     if isinstance(model, Classifier):
         model.score.requires_grad_(True)
@@ -34,3 +32,11 @@ def select_trainable(model: Classifier | LanguageModel, trainable: Trainable, ge
                 " trained alone; use all, last_blocks or lora"
             )
         model.head.requires_grad_(True)
+
+
+def n_frozen_blocks(trunk: GPT, trained_blocks: int) -> int:
+    """How many blocks there are below the last `trained_blocks`. Raises UserError when there are fewer than those."""
+    n_layers = trunk.architecture.n_layers
+    if trained_blocks > n_layers:
+        raise UserError(f"trainable.last_blocks: {trained_blocks} blocks, but the model has {n_layers}")
+    return n_layers - trained_blocks

@@ -1,0 +1,23 @@
+"""Answering one prompt, seen as it is written."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from gptsmith.config.generation import Generation
+from gptsmith.generation.decoding import new_row, steps
+from gptsmith.model.heads import LanguageModel
+
+
+@torch.no_grad()  # inference_mode would let autocast convert the weights anew at every step
+def stream(
+    model: LanguageModel, prompt: Sequence[int], settings: Generation, end_of_text: int, item: int = 0
+) -> Iterator[int]:
+    """The tokens that `generate` answers the prompt of number `item` with, each as soon as it is chosen.
+
+    Raises UserError as `generate` does.
+    """
+    row = new_row(prompt, settings, item, model.architecture.context_length)
+    for _ in steps(model, [row], settings, end_of_text):
+        if row.finish_reason != "stop":
+            yield row.tokens[-1]
