@@ -31,7 +31,7 @@ N_PROMPTS = 110
 # All at once, which is also what transformers is fastest with.
 GENERATION = Generation(max_new_tokens=64, batch_size=N_PROMPTS)
 # Of transformers the fastest of these counts.
-THEIR_BATCH_SIZES = (16, 32, 110)
+THEIR_BATCH_SIZES = (32, 110)
 
 
 def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"]) -> list[Row]:
@@ -44,7 +44,7 @@ def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"
     hugging_face = transformers.language_model(ours, settings.folder / "theirs", end_of_text).to(device)
     prompts = _prompts(data)
     # Evenly over the lengths.
-    n_slow = N_PROMPTS if settings.full else 5 if settings.quick else 12
+    n_slow = N_PROMPTS if settings.full else 3 if settings.quick else 12
     by_length = sorted(range(N_PROMPTS), key=lambda row: len(prompts[row]))
     slow = [by_length[at * (N_PROMPTS - 1) // (n_slow - 1)] for at in range(n_slow)]
 

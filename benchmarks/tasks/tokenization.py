@@ -27,7 +27,7 @@ from gptsmith.tokenizer.tokenize import tokenize_dataset
 from gptsmith.tokenizer.tokens import SCHEMAS as TOKENS
 
 SMALL_MB, WHOLE_MB = 20, 200
-ROUNDS = 3
+ROUNDS, QUICK_ROUNDS = 3, 2
 PEER_BATCH = 10_000
 
 
@@ -49,7 +49,7 @@ def run(settings: Settings) -> list[Row]:
     peer_mb = SMALL_MB if settings.quick else WHOLE_MB
     ours, theirs, plain = list[float](), list[float](), list[float]()
     peaks: dict[int, float] = {}
-    for _ in range(ROUNDS):
+    for _ in range(QUICK_ROUNDS if settings.quick else ROUNDS):
         for megabytes in (SMALL_MB, WHOLE_MB):
             seconds, peaks[megabytes] = _measured("ours", megabytes, messages.tokenizer_folder, settings)
         ours.append(seconds)
