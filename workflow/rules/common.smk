@@ -303,7 +303,8 @@ def stage_records(_wildcards):
         jobs += [f"{rule}/{NAME}/{run}/seed-{seed}" for seed in settings.seeds for rule in rules_of_seed]
         if folder := features_folder(run):
             splits = SPLITS if run in CLASSIFICATION_RUNS else ("train", "validation")
-            jobs += [folder.replace("cache/features", "trunk_features") + f"/{split}" for split in splits]
+            features = folder.removeprefix("cache/features")
+            jobs += [f"trunk_features{features}/{split}" for split in splits]
     return sorted(f"logs/benchmarks/{job}.jsonl" for job in set(jobs))
 
 

@@ -56,6 +56,8 @@ rule finetune:
         f"logs/benchmarks/finetune/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     wildcard_constraints:
         run=one_of(run for run in RUNS if run not in LORA_RUNS),
+    # What takes longest first, so that it is not what everything waits for in the end.
+    priority: lambda wildcards: int(wildcards.run in INSTRUCTION_RUNS)
     threads: THREADS
     resources:
         **TRAINING,

@@ -88,6 +88,7 @@ rule pretrain:
         "logs/benchmarks/pretrain/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("pretrain")),
+    priority: 1
     threads: THREADS
     resources:
         **TRAINING,
