@@ -29,11 +29,11 @@ from gptsmith.generation.predictions import BATCH_SIZE, classify
 from gptsmith.model.heads import Classifier
 from gptsmith.training.compute import Compute, choose_compute
 from gptsmith.training.examples import ClassificationExamples, epoch_batches
-from gptsmith.training.features import with_features, write_features
+from gptsmith.training.features import n_frozen_blocks, with_features, write_features
 from gptsmith.training.finetuning import Task, classification_task
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.pretraining import write_random_model
-from gptsmith.training.trainable import n_frozen_blocks, select_trainable
+from gptsmith.training.trainable import select_trainable
 
 EPOCHS = peer.CLASSIFIER_EPOCHS
 RUN = Run(

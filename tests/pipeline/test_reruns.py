@@ -128,7 +128,6 @@ def append(path: Path, line: str) -> None:
 
 
 # All scripts that run an edited module, also those that the tiny run has no job of.
-EVALUATING = {"evaluate", "summarize", "collect_metrics"}
 WITH_A_MODEL = {
     "convert_weights",
     "finetune",
@@ -137,10 +136,11 @@ WITH_A_MODEL = {
     "predict",
     "pretrain",
     "random_weights",
+    "trunk_features",
     "verify_weights",
 }
 MODULES = [
-    ("evaluation/instructions.py", EVALUATING | {"report"}),
+    ("evaluation/instructions.py", {"evaluate", "summarize", "report"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
     ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),

@@ -16,11 +16,10 @@ from gptsmith.model.heads import Classifier
 from gptsmith.tokenizer.tokens import read_tokens
 from gptsmith.training.compute import Compute
 from gptsmith.training.examples import Examples, batches_by_length
-from gptsmith.training.features import with_features
+from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.objectives import class_logits
 from gptsmith.training.progress import progress
 from gptsmith.training.tasks import classification_examples
-from gptsmith.training.trainable import n_frozen_blocks
 
 BATCH_SIZE = 64
 

@@ -28,7 +28,6 @@ from gptsmith.training.compute import Compute
 from gptsmith.training.examples import Batch, ClassificationExamples, Examples, LanguageExamples, batches_by_length
 from gptsmith.training.progress import progress
 from gptsmith.training.tasks import classification_examples, instruction_examples
-from gptsmith.training.trainable import n_frozen_blocks
 
 BATCH_SIZE = 32
 # Bounds the memory of the stage: this many hidden states at a time.
@@ -66,6 +65,14 @@ class FeatureExamples:
     @cached_property
     def _starts(self) -> np.ndarray:
         return np.cumsum(self.n_positions) - self.n_positions
+
+
+def n_frozen_blocks(trunk: GPT, trained_blocks: int) -> int:
+    """How many blocks there are below the last `trained_blocks`. Raises UserError when there are fewer than those."""
+    n_layers = trunk.architecture.n_layers
+    if trained_blocks > n_layers:
+        raise UserError(f"trainable.last_blocks: {trained_blocks} blocks, but the model has {n_layers}")
+    return n_layers - trained_blocks
 
 
 def with_features(

@@ -27,13 +27,13 @@ from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
 from gptsmith.training.distributed import n_processes, rank
 from gptsmith.training.examples import Batch, ClassificationExamples, Examples, LanguageExamples
-from gptsmith.training.features import with_features
+from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
 from gptsmith.training.objectives import Loss, classification_loss, language_loss, language_loss_shared
 from gptsmith.training.speed import CountedExamples, Work, training_speed
 from gptsmith.training.tasks import classification_examples, instruction_examples
-from gptsmith.training.trainable import n_frozen_blocks, select_trainable
+from gptsmith.training.trainable import select_trainable
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import torch
 
 from gptsmith.config.runs import LastBlocks, LoRAOnly, Trainable
 from gptsmith.errors import UserError
-from gptsmith.model.gpt import GPT
 from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.lora import add_lora
+from gptsmith.training.features import n_frozen_blocks
 
 
 def select_trainable(model: Classifier | LanguageModel, trainable: Trainable, generator: torch.Generator) -> None:
@@ -32,11 +32,3 @@ def select_trainable(model: Classifier | LanguageModel, trainable: Trainable, ge
                 " trained alone; use all, last_blocks or lora"
             )
         model.head.requires_grad_(True)
-
-
-def n_frozen_blocks(trunk: GPT, trained_blocks: int) -> int:
-    """How many blocks there are below the last `trained_blocks`. Raises UserError when there are fewer than those."""
-    n_layers = trunk.architecture.n_layers
-    if trained_blocks > n_layers:
-        raise UserError(f"trainable.last_blocks: {trained_blocks} blocks, but the model has {n_layers}")
-    return n_layers - trained_blocks
