@@ -59,6 +59,7 @@ TOKENIZER = {"train_tokenizer tiny-bpe"} | TOKENIZE
 MESSAGES = {"prepare messages", "baselines spam"} | TOKENIZER
 QUESTIONS = {"prepare questions", "baselines assistant"} | TOKENIZER
 
+FEATURES = {f"trunk_features tiny/messages/0/whole/{split}" for split in ("train", "validation", "test")}
 SECOND_SEED = {"finetune spam/2", "predict spam/2", "evaluate spam/2", "summarize spam"}
 SECOND_RUN = {f"{rule} more-spam/1" for rule in ("finetune", "predict", "evaluate")}
 SECOND_RUN |= {f"{rule} more-spam" for rule in ("baselines", "summarize")}
@@ -71,7 +72,7 @@ MORE_SPAM = {"dataset": "messages", "model": "tiny", "seeds": [1], "training": {
 CONFIG_CHANGES = [
     # place                                     new value                        planned
     ("runs.spam.training.learning_rate",        1e-3,                            TRAIN_SPAM),
-    ("runs.spam.trainable",                     "head",                          TRAIN_SPAM),
+    ("runs.spam.trainable",                     "head",                          TRAIN_SPAM | FEATURES),
     ("runs.spam.training.beta2",                0.999,                           set()),  # what it is anyway
     ("runs.assistant.max_length",               60,                              TRAIN_ASSISTANT),
     ("runs.assistant.generation.temperature",   0.5,                             BEFORE | ANSWER_ASSISTANT),

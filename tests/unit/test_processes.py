@@ -112,6 +112,7 @@ def test_no_process_outlives_the_first(tmp_path: Path, number: signal.Signals) -
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background shells ignore it
     )
     assert first.stdout is not None
     workers = {int(first.stdout.readline()) for _ in range(40)}
