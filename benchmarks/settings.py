@@ -24,4 +24,4 @@ class Settings:
     @property
     def seconds_a_side(self) -> float:
         """How long each side trains, evaluations not counted."""
-        return math.inf if self.full else 12 if self.quick else 90
+        return math.inf if self.full else 9 if self.quick else 90

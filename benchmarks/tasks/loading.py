@@ -43,7 +43,7 @@ def _publish(file: Path, architecture: Architecture) -> None:
 
 def _row(folder: Path, settings: Settings, floor: float) -> Row:
     ours, theirs = list[dict[str, Any]](), list[dict[str, Any]]()
-    for _ in range(1 + (3 if settings.quick else 15)):
+    for _ in range(1 + (2 if settings.quick else 15)):
         ours.append(_first_logits("ours", folder, settings))
         theirs.append(_first_logits("theirs", folder, settings))
     our_logits, their_logits = (torch.tensor(side[0]["logits"]) for side in (ours, theirs))
