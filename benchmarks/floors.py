@@ -89,10 +89,3 @@ def generation_floor(
         moved = weight_bytes(architecture) + seen * cache_bytes(architecture)
         seconds += max(flops / machine.flops, moved / machine.bandwidth)
     return seconds
-
-
-def common_beginning(sequences: Sequence[np.ndarray]) -> int:
-    """How many tokens at the beginning all `sequences` share."""
-    shortest = min(map(len, sequences))
-    same = np.all([sequence[:shortest] == sequences[0][:shortest] for sequence in sequences], axis=0)
-    return shortest if same.all() else int(same.argmin())

@@ -12,7 +12,7 @@ from llms_from_scratch import ch05
 
 from benchmarks.batches import SEED
 from benchmarks.data import Data, load_data
-from benchmarks.floors import common_beginning, generation_floor
+from benchmarks.floors import generation_floor
 from benchmarks.machine import clock_of, faster, measure
 from benchmarks.peers import llms_from_scratch, transformers
 from benchmarks.row import Row
@@ -23,6 +23,7 @@ from gptsmith.config.architecture import GPT2_SIZES, Architecture
 from gptsmith.config.generation import Generation
 from gptsmith.generation.generate import generate
 from gptsmith.training.compute import choose_compute
+from gptsmith.training.examples import common_beginning
 from gptsmith.training.pretraining import write_random_model
 
 Result = TypeVar("Result")

@@ -15,7 +15,7 @@ from llms_from_scratch import ch05
 from benchmarks.agreement import STEPS, our_losses, require_agreement
 from benchmarks.batches import SEED, Announced, shuffled_sizes, training_sizes
 from benchmarks.data import Data, load_data
-from benchmarks.floors import common_beginning, fine_tuning_floor
+from benchmarks.floors import fine_tuning_floor
 from benchmarks.machine import clock_of, faster, measure
 from benchmarks.peers import llms_from_scratch, transformers
 from benchmarks.row import Row
@@ -26,7 +26,7 @@ from gptsmith.config.runs import Run
 from gptsmith.config.training import Training
 from gptsmith.model.heads import LanguageModel
 from gptsmith.training.compute import Compute, choose_compute
-from gptsmith.training.examples import LanguageExamples, epoch_batches
+from gptsmith.training.examples import LanguageExamples, common_beginning, epoch_batches
 from gptsmith.training.finetuning import Task, instruction_task
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.pretraining import write_random_model

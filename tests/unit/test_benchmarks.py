@@ -8,11 +8,12 @@ import pytest
 
 pytest.importorskip("greenlet", reason="greenlet, which make bench needs, is not installed")
 
-from benchmarks.floors import common_beginning, fine_tuning_floor, generation_floor, trunk_flops
+from benchmarks.floors import fine_tuning_floor, generation_floor, trunk_flops
 from benchmarks.machine import Machine
 from benchmarks.row import Row, write_rows
 from benchmarks.turns import EVALUATION, SECONDS_A_TURN, TRAINING, Side, Timing, take_turns, whole_seconds
 from gptsmith.config.architecture import Architecture
+from gptsmith.training.examples import common_beginning
 
 ARCHITECTURE = Architecture(vocab_size=100, context_length=32, d_model=8, n_layers=2, n_heads=2)
 

@@ -89,7 +89,7 @@ class LanguageExamples:
         for row, index in enumerate(indices):
             targets[row, : self.first_targets[index] - 1] = IGNORED
         n_targets = int((targets != IGNORED).sum())
-        n_shared = _shared_beginning(inputs)
+        n_shared = min(common_beginning(inputs), max(map(len, inputs)) - 1) if len(inputs) > 1 else 0
         first_targets = self.first_targets[np.asarray(indices)]
         if not (first_targets == first_targets[0]).all():
             n_shared = min(n_shared, int(first_targets.min()))
@@ -143,13 +143,12 @@ def _pad(sequences: list[np.ndarray], value: int) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _shared_beginning(sequences: list[np.ndarray]) -> int:
-    """How many tokens all sequences begin with alike, short of the longest of them; 0 for a single one."""
-    shortest, longest = min(map(len, sequences)), max(map(len, sequences))
+def common_beginning(sequences: Sequence[Sequence[int] | np.ndarray]) -> int:
+    """How many tokens all sequences begin with alike."""
+    shortest = min(map(len, sequences))
     beginnings = np.stack([sequence[:shortest] for sequence in sequences])
     alike = (beginnings == beginnings[0]).all(axis=0)
-    n_alike = shortest if alike.all() else int(alike.argmin())
-    return min(n_alike, longest - 1) if len(sequences) > 1 else 0
+    return shortest if alike.all() else int(alike.argmin())
 
 
 def _lengths(sequences: list[np.ndarray]) -> Tensor:
