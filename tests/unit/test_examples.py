@@ -16,6 +16,7 @@ from gptsmith.training.examples import (
     ClassificationExamples,
     LanguageExamples,
     batches_by_length,
+    common_beginning,
     epoch_batches,
     sliding_windows,
 )
@@ -194,3 +195,18 @@ def test_prompts_that_are_all_too_long_are_an_error_and_no_entries_are_not() -> 
     with pytest.raises(UserError, match=r"tokens\.parquet: every prompt is longer than max_length \(3 tokens\)"):
         instruction_examples(tokens([[1, 2, 3, 4, 5]], prompt_lengths=[4]), 3, END, "response")
     assert len(instruction_examples(tokens([], prompt_lengths=[]), 3, END, "response").lengths) == 0
+
+
+@pytest.mark.parametrize(
+    ("sequences", "n_alike"),
+    [
+        ([[1, 2, 3]], 3),
+        ([[1, 2, 3], [1, 2]], 2),
+        ([[2, 1], [1, 2]], 0),
+        ([[1, 5, 3], [1, 2], [1, 5, 4]], 1),
+        ([[1, 2], [1, 2], [1, 2]], 2),
+        ([[], [1]], 0),
+    ],
+)
+def test_the_common_beginning(sequences: list[list[int]], n_alike: int) -> None:
+    assert common_beginning(sequences) == n_alike

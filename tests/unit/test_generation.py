@@ -154,21 +154,6 @@ def test_a_row_that_leaves_moves_few_others(keep: list[bool], expected: list[int
     )
 
 
-@pytest.mark.parametrize(
-    ("sequences", "n_shared"),
-    [
-        ([[1, 2, 3]], 0),
-        ([[1, 2, 3], [1, 2]], 2),
-        ([[2, 1], [1, 2]], 0),
-        ([[1, 5, 3], [1, 2], [1, 5, 4]], 1),
-        ([[1, 2], [1, 2], [1, 2]], 2),
-        ([[], [1]], 0),
-    ],
-)
-def test_shared_length(sequences: list[list[int]], n_shared: int) -> None:
-    assert decoding.shared_length(sequences) == n_shared
-
-
 class Conversions(TorchDispatchMode):
     """Counts the copies of `tensor` in another precision."""
 

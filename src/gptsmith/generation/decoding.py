@@ -13,6 +13,7 @@ from gptsmith.errors import UserError
 from gptsmith.generation.sampling import choose
 from gptsmith.model.heads import LanguageModel
 from gptsmith.model.kv_cache import KeyValueCache
+from gptsmith.training.examples import common_beginning
 
 
 @dataclass
@@ -53,7 +54,7 @@ def steps(model: LanguageModel, rows: list[Row], settings: Generation, end_of_te
     """
     device = model.trunk.embeddings.token.weight.device
     cache = KeyValueCache(model.architecture, len(rows), max(row.longest for row in rows))
-    n_shared = shared_length([row.tokens[:-1] for row in rows])
+    n_shared = common_beginning([row.tokens[:-1] for row in rows]) if len(rows) > 1 else 0
     if n_shared:
         model.trunk(torch.tensor([rows[0].tokens[:n_shared]], device=device), cache)
     while rows:
@@ -70,15 +71,6 @@ def steps(model: LanguageModel, rows: list[Row], settings: Generation, end_of_te
         if len(unfinished) < len(rows):
             cache.keep(unfinished)
             rows = [rows[index] for index in unfinished]
-
-
-def shared_length(sequences: Sequence[list[int]]) -> int:
-    """How many tokens all sequences begin with alike: what is worth computing once. 0 for a single one."""
-    if len(sequences) == 1:
-        return 0
-    # In dictionary order all others are between these two, so they begin with what these two share.
-    first, last = min(sequences), max(sequences)
-    return next((place for place, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
 
 
 def float32_logits(model: LanguageModel, hidden: Tensor) -> Tensor:

@@ -8,8 +8,9 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from gptsmith.errors import UserError
-from gptsmith.generation.decoding import float32_logits, shared_length
+from gptsmith.generation.decoding import float32_logits
 from gptsmith.model.heads import LanguageModel
+from gptsmith.training.examples import common_beginning
 
 POSITIONS_AT_ONCE = 1024
 """Logits of this many positions are in memory at a time: 206 MB over GPT-2's vocabulary."""
@@ -53,7 +54,7 @@ def _batch_likelihood(
     device = model.trunk.embeddings.token.weight.device
     texts = [torch.tensor([*prompt, *response]) for prompt, response in zip(prompts, responses, strict=True)]
     # The last position of a prompt is the first that predicts: it is left out of what is shared.
-    n_shared = shared_length([list(prompt[:-1]) for prompt in prompts])
+    n_shared = common_beginning([prompt[:-1] for prompt in prompts]) if len(prompts) > 1 else 0
     hidden = _last_hidden_state(model, pad_sequence(texts, batch_first=True).to(device), n_shared)
     predicting = [
         hidden[row, len(prompt) - 1 - n_shared : len(prompt) + len(response) - n_shared]
