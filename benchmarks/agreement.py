@@ -44,7 +44,7 @@ def our_losses(
 ) -> list[float]:
     """The loss of each step of an epoch; `nothing` are no examples, to validate on."""
     setup = Setup[Any]("losses", model, objective, examples, nothing, compute, SEED)
-    return [row.loss for row in train(setup, plain_training(batch_size)) if row.split == "train"]
+    return [row.loss for row in train(setup, plain_training(batch_size)).history if row.split == "train"]
 
 
 def require_agreement(what: str, ours: Sequence[float], theirs: Sequence[float]) -> str:

@@ -34,6 +34,11 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=int, default=1, help="processes that train together, one a GPU")
     parser.add_argument("--sharding", choices=("none", "full"), default="none", help="of the model, over the processes")
     parser.add_argument("--compile", choices=("auto", "always", "never"), default="auto", help="the model's blocks")
+    state = parser.add_argument_group("state", "The training goes on from its saved state if it was broken off.")
+    state.add_argument("--state", type=Path, default=Path(".gptsmith/state"), help="folder of the states")
+    state.add_argument("--checkpoint-seconds", type=int, default=60, help="time between two states")
+    state.add_argument("--state-gb", type=int, default=20, help="room for all states, in units of 10^9 bytes")
+    state.add_argument("--state-days", type=int, default=30, help="longest that a state is kept")
 
 
 def run(main: Callable[[], None]) -> NoReturn:

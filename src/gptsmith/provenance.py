@@ -25,16 +25,25 @@ class Stopwatch:
     monotonic: float = field(default_factory=time.monotonic)
 
 
+def checksums(files: Sequence[Path]) -> dict[str, str]:
+    """Path -> SHA-256 of the file."""
+    return {str(file): sha256_of(file) for file in files}
+
+
 def write_provenance(
-    path: Path, stopwatch: Stopwatch, *, settings: dict[str, Any], inputs: Sequence[Path], **facts: str | float
+    path: Path, stopwatch: Stopwatch, *, settings: dict[str, Any], inputs: dict[str, str], **facts: Any
 ) -> None:
-    """Write what is known of a computation that ends now; `facts` are added as they are."""
+    """Write what is known of a computation that ends now.
+
+    inputs: Checksums of the files it read (`checksums`).
+    facts: Added as they are.
+    """
     commit, dirty = _git_state()
     record = {
         "git_commit": commit,
         "git_dirty": dirty,
         "settings": settings,
-        "inputs": {str(file): sha256_of(file) for file in inputs},
+        "inputs": inputs,
         "versions": {library: importlib.metadata.version(library) for library in LIBRARIES},
         "python": platform.python_version(),
         "platform": platform.platform(),

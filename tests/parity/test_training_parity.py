@@ -84,7 +84,7 @@ def test_language_model(micro_batch_size: int | None, tmp_path: Path) -> None:
     examples = LanguageExamples(TEXTS, np.ones(len(TEXTS), dtype=np.int64), END_OF_TEXT)
     nothing = LanguageExamples([], np.array([], dtype=np.int64), END_OF_TEXT)
     settings = SETTINGS.model_copy(update={"micro_batch_size": micro_batch_size})
-    history = train(Setup("ours", ours, language_loss, examples, nothing, CPU, SEED), settings)
+    history = train(Setup("ours", ours, language_loss, examples, nothing, CPU, SEED), settings).history
 
     assert len(expected) == 20
     assert expected[-1] < expected[0] - 0.3
@@ -109,7 +109,7 @@ def test_classifier(tmp_path: Path) -> None:
     expected = train_reference(theirs, loss_of)
     examples = ClassificationExamples(TEXTS, labels, END_OF_TEXT)
     nothing = ClassificationExamples([], np.array([], dtype=np.int64), END_OF_TEXT)
-    history = train(Setup("ours", ours, classification_loss, examples, nothing, CPU, SEED), SETTINGS)
+    history = train(Setup("ours", ours, classification_loss, examples, nothing, CPU, SEED), SETTINGS).history
 
     assert len(expected) == 20
     assert expected[-1] < expected[0] - 0.3

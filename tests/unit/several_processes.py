@@ -1,13 +1,17 @@
 """A script that test_distributed.py runs in two processes: the tests' trainings, or a failure.
 
-python several_processes.py results.json
+python several_processes.py results.json folder
 python several_processes.py --fail one|all
 """
 
+import itertools
 import json
+import math
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +28,16 @@ from gptsmith.config.execution import Sharding
 from gptsmith.config.runs import LastBlocks, LoRA, LoRAOnly, Trainable
 from gptsmith.config.training import Training
 from gptsmith.errors import UserError
+from gptsmith.model.dropout import set_dropout
 from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.initialization import new_classifier, new_language_model
 from gptsmith.training.compute import Compute, choose_compute
-from gptsmith.training.distributed import process_group, rank
+from gptsmith.training.distributed import n_processes, process_group, rank
 from gptsmith.training.examples import Batch, ClassificationExamples, Examples, LanguageExamples
 from gptsmith.training.launch import in_processes
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.objectives import Loss, classification_loss, language_loss, language_loss_shared
+from gptsmith.training.state import Saving, States, states_of
 from gptsmith.training.trainable import select_trainable
 
 SHAPE = Architecture(vocab_size=11, context_length=12, d_model=16, n_layers=2, n_heads=2)
@@ -48,6 +54,10 @@ class Case:
     settings: dict[str, Any]
     trainable: Trainable = "all"
     sharding: Sharding = "none"
+
+
+# Cases that are also broken off and taken up again.
+IN_PARTS = ("language", "dropout", "early end", "sharded language", "sharded adapters")
 
 
 def two_classes(architecture: Architecture, generator: torch.Generator) -> Classifier:
@@ -68,6 +78,7 @@ CASES = {
     "micro-batches": Case(new_language_model, language_loss, {"micro_batch_size": 2}),
     "odd micro-batches": Case(two_classes, classification_loss, {"micro_batch_size": 4, "batch_size": 12}),
     "early end": Case(two_classes, classification_loss, {"patience": 1, "epochs": 40, "evaluations": 40}),
+    "dropout": Case(new_language_model, language_loss, {"dropout": 0.2}),
     "one block": Case(two_classes, classification_loss, {}, LastBlocks(last_blocks=1)),
     "sharded classification": Case(two_classes, classification_loss, {}, sharding="full"),
     "sharded language": Case(new_language_model, language_loss, {"micro_batch_size": 2}, sharding="full"),
@@ -88,8 +99,7 @@ def examples(objective: Callable[..., Loss], n: int) -> Examples:
     return LanguageExamples(texts, np.array([1 if len(ids) > 8 else len(ids) - 1 for ids in texts]), padding=10)
 
 
-def trained(case: Case) -> dict[str, Any]:
-    """History and weights that the case's training ends with, as JSON has them."""
+def setup_of(case: Case) -> tuple[Setup[Any], Training]:
     generator = torch.Generator().manual_seed(1)
     model = case.model(SHAPE, generator)
     assert isinstance(model, Classifier | LanguageModel)
@@ -104,9 +114,46 @@ def trained(case: Case) -> dict[str, Any]:
         seed=1,
     )
     defaults = {"epochs": 3, "batch_size": 8, "evaluations": 3, "learning_rate": 1e-2}
-    history = train(setup, Training(**defaults | case.settings))
-    rows = [[row.step, row.tokens, row.loss, row.accuracy or 0, row.grad_norm or 0] for row in history]
-    return {"history": rows, "weights": {name: tensor.tolist() for name, tensor in model.state_dict().items()}}
+    settings = Training(**defaults | case.settings)
+    set_dropout(model, settings.dropout)
+    return setup, settings
+
+
+def trained(case: Case, states: States | None = None) -> dict[str, Any]:
+    """History and weights that the case's training ends with, as JSON has them."""
+    setup, settings = setup_of(case)
+    course = train(setup, settings, states)
+    rows = [[row.step, row.tokens, row.loss, row.accuracy or 0, row.grad_norm or 0] for row in course.history]
+    weights = {name: tensor.tolist() for name, tensor in setup.model.state_dict().items()}
+    return {"history": rows, "weights": weights, "resumed_at": course.resumed_at}
+
+
+def trained_in_parts(case: Case, folder: Path, calls: Sequence[int]) -> dict[str, Any]:
+    """The same when the last of the processes is sent SIGTERM while it computes the loss for the n-th time, for each
+    n of `calls` once, and the training is begun again after each."""
+    saving = Saving(folder, code="", seconds=math.inf)
+    setup, settings = setup_of(case)
+    for n in calls:
+        setup, settings = setup_of(case)
+        setup = replace(setup, objective=terminating(setup.objective, n))
+        states = states_of(saving, setup.compute)
+        try:
+            train(setup, settings, states)
+        except KeyboardInterrupt:
+            continue
+        raise AssertionError(f"the training ended before its loss was computed {n} times")
+    return trained(case, states_of(saving, setup.compute))
+
+
+def terminating(objective: Callable[..., Loss], call: int) -> Callable[..., Loss]:
+    calls = itertools.count(1)
+
+    def terminate(model: nn.Module, batch: Batch) -> Loss:
+        if next(calls) == call and rank() == n_processes() - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return objective(model, batch)
+
+    return terminate
 
 
 def fail(who: str) -> None:
@@ -122,6 +169,8 @@ def main() -> None:
         if sys.argv[1] == "--fail":
             fail(sys.argv[2])
         results = {name: trained(case) for name, case in CASES.items()}
+        for name in IN_PARTS:
+            results[f"{name} in parts"] = trained_in_parts(CASES[name], Path(sys.argv[2]) / name, [2, 5])
         if rank() == 0:
             Path(sys.argv[1]).write_text(json.dumps(results))
 

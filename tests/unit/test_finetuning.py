@@ -126,7 +126,8 @@ def test_where_a_result_comes_from(project: Project, tmp_path: Path) -> None:
     outputs = tune(project, tmp_path, "classification", seed=7, trainable={"last_blocks": 1})
     written = read_json(outputs.provenance)
     inputs = project.inputs("classification")
-    files = [inputs.tokens / "train.parquet", inputs.tokens / "validation.parquet", inputs.base / "model.safetensors"]
+    files = [inputs.tokens / f"{split}.parquet" for split in ("train", "validation")]
+    files += [inputs.base / file for file in ("model.safetensors", "config.json")]
     assert written["inputs"] == {str(file): sha256_of(file) for file in files}
     assert written["settings"]["trainable"] == {"last_blocks": 1}
     assert Run.model_validate(written["settings"]).training.batch_size == 8

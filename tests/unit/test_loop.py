@@ -99,8 +99,8 @@ def test_micro_batches_give_what_the_whole_batch_gives(kind: Kind, micro_batch_s
     for each in (whole, parts):
         each.model.double()  # the loss itself is computed in float32
     plan = Training(epochs=3, batch_size=8, **CONSTANT)
-    expected = train(whole, plan)
-    found = train(parts, plan.model_copy(update={"micro_batch_size": micro_batch_size}))
+    expected = train(whole, plan).history
+    found = train(parts, plan.model_copy(update={"micro_batch_size": micro_batch_size})).history
     assert len(found) == len(expected) == 6
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
@@ -123,7 +123,7 @@ def test_the_gradient_is_that_of_the_mean_over_targets(kind: Kind) -> None:
     loss = objective(reference, batch).total / batch.n_targets
     loss.backward()
     norm = torch.sqrt(sum((p.grad.square().sum() for p in reference.parameters()), torch.tensor(0.0)))
-    [row] = train(job, Training(epochs=1, batch_size=7, gradient_clip=1e-3, **CONSTANT))
+    [row] = train(job, Training(epochs=1, batch_size=7, gradient_clip=1e-3, **CONSTANT)).history
     assert row.loss == pytest.approx(loss.item(), rel=1e-5)
     assert row.grad_norm == pytest.approx(norm.item(), rel=1e-5)  # before clipping
 
@@ -140,11 +140,11 @@ def test_a_gradient_above_the_limit_is_scaled_down() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nn.utils, "clip_grad_norm_", spy)
-        history = train(job, Training(epochs=2, batch_size=8, gradient_clip=0.01, **CONSTANT))
+        history = train(job, Training(epochs=2, batch_size=8, gradient_clip=0.01, **CONSTANT)).history
         assert gradients == pytest.approx([0.01, 0.01], rel=1e-3)
         assert all(row.grad_norm is not None and row.grad_norm > 0.02 for row in history)
         gradients.clear()
-        history = train(job, Training(epochs=2, batch_size=8, gradient_clip=None, **CONSTANT))
+        history = train(job, Training(epochs=2, batch_size=8, gradient_clip=None, **CONSTANT)).history
         assert gradients == pytest.approx([row.grad_norm for row in history])
 
 
@@ -159,7 +159,7 @@ def test_a_tiny_model_learns_a_tiny_task(kind: Kind) -> None:
         chosen = [np.array([a, b] * 4) for a, b in pairs]
         data = LanguageExamples(chosen, np.full(len(chosen), 2), 10)
         job = Setup("tiny", language_model(), language_loss, data, sentences(0), CPU, 1)
-    history = train(job, Training(epochs=20, batch_size=10, learning_rate=1e-2))
+    history = train(job, Training(epochs=20, batch_size=10, learning_rate=1e-2)).history
     assert history[0].loss > 0.6
     assert history[-1].loss < 0.1
 
@@ -187,7 +187,7 @@ def test_a_seed_decides_the_dropout_too() -> None:
     for seed in (1, 2):
         job = setup((classifier, classification_loss, labelled), n=8, seed=seed)
         set_dropout(job.model, 0.5)
-        losses.append(train(job, Training(epochs=1, batch_size=8, **CONSTANT))[0].loss)
+        losses.append(train(job, Training(epochs=1, batch_size=8, **CONSTANT)).history[0].loss)
     assert losses[0] != pytest.approx(losses[1], rel=1e-3)
 
 
@@ -207,7 +207,7 @@ def overfitting() -> Setup[Any]:
 
 def test_the_weights_of_the_lowest_validation_loss_are_kept() -> None:
     job = overfitting()
-    history = train(job, Training(epochs=60, batch_size=16, evaluations=60, **CONSTANT))
+    history = train(job, Training(epochs=60, batch_size=16, evaluations=60, **CONSTANT)).history
     losses = [row.loss for row in rows(history, "validation")]
     best = losses.index(min(losses))
     assert 0 < best < 40
@@ -224,7 +224,7 @@ def test_a_training_that_only_makes_it_worse_changes_nothing() -> None:
     before = state_of(job.model)
     worse = ClassificationExamples(job.validation.input_ids, 1 - job.train.labels, 10)  # type: ignore[attr-defined]
     job = Setup("worse", job.model, job.objective, job.train, worse, CPU, 1)
-    history = train(job, Training(epochs=5, batch_size=16, **CONSTANT))
+    history = train(job, Training(epochs=5, batch_size=16, **CONSTANT)).history
     losses = [row.loss for row in rows(history, "validation")]
     assert losses == sorted(losses)
     assert differing(state_of(job.model), before) == set()
@@ -234,7 +234,7 @@ def test_a_training_that_only_makes_it_worse_changes_nothing() -> None:
 def test_patience_ends_a_training_that_gets_no_better(patience: int) -> None:
     job = overfitting()
     settings = Training(epochs=60, batch_size=16, evaluations=60, patience=patience, **CONSTANT)
-    history = train(job, settings)
+    history = train(job, settings).history
     validation = rows(history, "validation")
     best = min(range(len(validation)), key=lambda index: validation[index].loss)
     assert len(validation) == best + patience + 1
@@ -244,7 +244,7 @@ def test_patience_ends_a_training_that_gets_no_better(patience: int) -> None:
 
 def test_without_validation_the_last_weights_are_kept() -> None:
     job = setup((classifier, classification_loss, labelled))
-    history = train(job, Training(epochs=3, batch_size=8, patience=1, **CONSTANT))
+    history = train(job, Training(epochs=3, batch_size=8, patience=1, **CONSTANT)).history
     assert [row.split for row in history] == ["train"] * 15
     batch = job.train.batch(range(40))
     assert classification_loss(job.model, batch).total.item() / 40 < history[0].loss
@@ -263,7 +263,7 @@ def test_dropout_is_for_training_only() -> None:
     batch = job.validation.batch(range(16))
     with torch.no_grad():
         expected = classification_loss(classifier().eval(), batch).total.item() / 16
-    history = train(job, Training(epochs=2, batch_size=16, evaluations=2, **CONSTANT))
+    history = train(job, Training(epochs=2, batch_size=16, evaluations=2, **CONSTANT)).history
     assert history[0].loss == pytest.approx(expected, rel=1e-5)
     evaluation, step = (False, False), (True, True)
     assert seen == [evaluation, step, evaluation, step, evaluation]
@@ -322,7 +322,7 @@ def test_the_history_has_every_step_of_a_short_training() -> None:
     training, validation = labelled(20), labelled(6, seed=5)
     job = Setup("tiny", classifier(), classification_loss, training, validation, CPU, 1)
     plan = Training(epochs=2.5, batch_size=8, evaluations=4, learning_rate=1e-2)
-    history = train(job, plan)
+    history = train(job, plan).history
     n_steps = 8  # 2.5 epochs of 3 steps, rounded to even
 
     steps = rows(history, "train")
@@ -348,7 +348,7 @@ def test_the_history_has_every_step_of_a_short_training() -> None:
 
 def test_language_models_have_no_accuracy() -> None:
     job = Setup("tiny", language_model(), language_loss, sentences(8), sentences(8, seed=5), CPU, 1)
-    history = train(job, Training(epochs=1, batch_size=4, **CONSTANT))
+    history = train(job, Training(epochs=1, batch_size=4, **CONSTANT)).history
     assert {row.accuracy for row in history} == {None}
 
 
@@ -370,7 +370,7 @@ def test_a_long_training_is_recorded_in_means() -> None:
 
     job = Setup("long", Weight(), objective, labelled(7), labelled(0), CPU, 1)
     n_steps = 3 * TRAIN_ROWS + 2
-    history = train(job, Training(epochs=n_steps / 2, batch_size=4, **CONSTANT))
+    history = train(job, Training(epochs=n_steps / 2, batch_size=4, **CONSTANT)).history
     assert len(seen) == n_steps
     assert [row.step for row in history] == [*range(3, n_steps, 3), n_steps]
     for row, start in zip(history, range(0, n_steps, 3), strict=True):
@@ -380,7 +380,7 @@ def test_a_long_training_is_recorded_in_means() -> None:
 
 @pytest.mark.parametrize(("epochs", "n_steps"), [(0.01, 1), (0.5, 2), (1, 5), (1.4, 7)])
 def test_epochs_need_not_be_whole(epochs: float, n_steps: int) -> None:
-    history = train(setup((classifier, classification_loss, labelled)), Training(epochs=epochs, batch_size=8))
+    history = train(setup((classifier, classification_loss, labelled)), Training(epochs=epochs, batch_size=8)).history
     assert history[-1].step == n_steps
 
 
@@ -400,9 +400,9 @@ def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_in_bf16_the_weights_stay_float32() -> None:
     compute = choose_compute("cpu", "bf16", torch.get_num_threads())
     job = setup((classifier, classification_loss, labelled))
-    exact = train(job, Training(epochs=1, batch_size=8, **CONSTANT))
+    exact = train(job, Training(epochs=1, batch_size=8, **CONSTANT)).history
     job = Setup("tiny", classifier(), classification_loss, labelled(40), labelled(0), compute, 1)
-    rounded = train(job, Training(epochs=1, batch_size=8, **CONSTANT))
+    rounded = train(job, Training(epochs=1, batch_size=8, **CONSTANT)).history
     assert {parameter.dtype for parameter in job.model.parameters()} == {torch.float32}
     assert rounded[0].loss != exact[0].loss
     assert rounded[0].loss == pytest.approx(exact[0].loss, rel=0.02)

@@ -40,6 +40,9 @@ TRAINING = {
     "processes": CONFIG.execution.processes,
     "sharding": CONFIG.execution.sharding,
     "compile": CONFIG.execution.compile,
+    "checkpoint_seconds": CONFIG.execution.checkpoint_seconds,
+    "state_gb": CONFIG.execution.state_gb,
+    "state_days": CONFIG.execution.state_days,
 }
 SPLITS = ("train", "validation", "test")
 REPORT = f"results/{NAME}/report.html"

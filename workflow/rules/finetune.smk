@@ -75,6 +75,8 @@ rule finetune:
         'python "$SCRIPTS/finetune.py" --name {wildcards.run:q} --settings {params.settings:q}'
         " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
         " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
+        " --checkpoint-seconds {resources.checkpoint_seconds} --state-gb {resources.state_gb}"
+        " --state-days {resources.state_days}"
         " --tokens {params.tokens:q} --tokenizer {params.tokenizer:q} --base {params.base:q}"
         " --features={params.features:q} --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
         " 2>&1 | tee -i {log:q}"

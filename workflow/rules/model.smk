@@ -103,6 +103,8 @@ rule pretrain:
         'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
+        " --checkpoint-seconds {resources.checkpoint_seconds} --state-gb {resources.state_gb}"
+        " --state-days {resources.state_days}"
         " --tokens data/tokens/{params.tokenizer:q} --tokenizer checkpoints/tokenizers/{params.tokenizer:q}"
         " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 

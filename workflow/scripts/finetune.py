@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from gptsmith.code_version import code_version
 from gptsmith.command import add_training_options, argument_parser, run
 from gptsmith.config.runs import Run
 from gptsmith.training.compute import choose_compute
 from gptsmith.training.distributed import process_group
 from gptsmith.training.finetuning import FinetuneInputs, FinetuneOutputs, finetune
 from gptsmith.training.launch import in_processes
+from gptsmith.training.state import Saving
 
 
 def main() -> None:
@@ -29,6 +31,13 @@ def main() -> None:
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )
     features = Path(arguments.features) if arguments.features else None
+    saving = Saving(
+        arguments.state,
+        code_version(Path(__file__)),
+        arguments.checkpoint_seconds,
+        arguments.state_gb * 1e9,
+        arguments.state_days,
+    )
     with process_group(compute.device):
         finetune(
             arguments.name,
@@ -37,6 +46,7 @@ def main() -> None:
             compute,
             FinetuneInputs(arguments.tokens, arguments.tokenizer, arguments.base, features),
             FinetuneOutputs(arguments.checkpoint, arguments.history, arguments.provenance),
+            saving,
         )
 
 

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from gptsmith.code_version import code_version
 from gptsmith.command import add_training_options, argument_parser, run
 from gptsmith.config.models import Model
 from gptsmith.training.compute import choose_compute
 from gptsmith.training.distributed import process_group
 from gptsmith.training.launch import in_processes
 from gptsmith.training.pretraining import PretrainOutputs, pretrain
+from gptsmith.training.state import Saving
 
 
 def main() -> None:
@@ -24,6 +26,13 @@ def main() -> None:
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )
     output = arguments.output
+    saving = Saving(
+        arguments.state,
+        code_version(Path(__file__)),
+        arguments.checkpoint_seconds,
+        arguments.state_gb * 1e9,
+        arguments.state_days,
+    )
     with process_group(compute.device):
         pretrain(
             Model.model_validate_json(arguments.settings),
@@ -32,6 +41,7 @@ def main() -> None:
             arguments.tokenizer,
             arguments.tokens,
             PretrainOutputs(output, output / "history.parquet", output / "provenance.json"),
+            saving,
         )
 
 

@@ -33,6 +33,14 @@ class Execution(BaseModel):
     """Whether training compiles the model's blocks (torch.compile); `auto` does on CUDA GPUs where the training is
     long enough to win the time back."""
 
+    checkpoint_seconds: NonNegativeInt = 60
+    """Time between two saved states of a training, from which it goes on if it is broken off. More where saving takes
+    long: at most a twentieth of the time goes into it."""
+    state_gb: NonNegativeInt = 20
+    """Room, in units of 10^9 bytes, for the saved states of all trainings; the oldest go first. 0: none is saved."""
+    state_days: PositiveInt = 30
+    """After so many days the state of a training that was never taken up again is removed."""
+
     @model_validator(mode="after")
     def _sharding_needs_processes(self) -> Self:
         if self.sharding == "full" and self.processes == 1:

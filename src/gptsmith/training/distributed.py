@@ -39,7 +39,7 @@ def process_group(device: torch.device) -> Iterator[None]:
         raise UserError("execution.processes: several processes need CUDA GPUs (or device: cpu); use 1")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", device_id=device)
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=device)
     else:
         dist.init_process_group("gloo")
     # Not in a `finally`: after an error the others may never answer.
@@ -90,6 +90,20 @@ def total_on_device(device: torch.device, value: float) -> Tensor | float:
     return summed
 
 
+def any_process(fact: bool) -> bool:
+    """Whether it is a fact in one of the processes."""
+    return totals(torch.device("cpu"), fact)[0] > 0 if n_processes() > 1 else fact
+
+
+def common(own: set[int]) -> set[int]:
+    """The numbers that all processes have."""
+    if n_processes() == 1:
+        return own
+    all_sets: list[set[int]] = [set()] * n_processes()
+    dist.all_gather_object(all_sets, own)
+    return set.intersection(*all_sets)
+
+
 class Objective(nn.Module):
     """A model together with what is minimised, as one module: calling it is where processes meet."""
 
@@ -137,6 +151,24 @@ def accumulating(module: nn.Module) -> contextlib.AbstractContextManager[Any]:
     Sharded gradients are passed on each time, because a whole model's would not fit.
     """
     return module.no_sync() if isinstance(module, DistributedDataParallel) else contextlib.nullcontext()
+
+
+def own_share(tensor: Tensor) -> Tensor:
+    """`tensor`, or what this process has of it."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def like(parameter: Tensor, share: Tensor) -> Tensor:
+    """A tensor on the device of `parameter`, dealt out as it is, of which this process has `share`."""
+    share = share.to(parameter.device)
+    if own_share(parameter) is parameter:
+        return share
+    from torch.distributed.tensor import DTensor  # most of a second, and few trainings need it
+
+    assert isinstance(parameter, DTensor)
+    return DTensor.from_local(
+        share, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
+    )
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from gptsmith.files import atomic_path
 from gptsmith.model.dropout import set_dropout
 from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.lora import merge_lora
-from gptsmith.provenance import Stopwatch, write_provenance
+from gptsmith.provenance import Stopwatch, checksums, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
@@ -32,6 +32,7 @@ from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
 from gptsmith.training.objectives import Loss, classification_loss, language_loss, language_loss_shared
 from gptsmith.training.speed import CountedExamples, Work, training_speed
+from gptsmith.training.state import Saving, states_of
 from gptsmith.training.tasks import classification_examples, instruction_examples
 from gptsmith.training.trainable import select_trainable
 
@@ -90,9 +91,17 @@ def instruction_task(base: Path, run: Run, end_of_text: int) -> Task[LanguageMod
 
 
 def finetune(
-    name: str, run: Run, seed: int, compute: Compute, inputs: FinetuneInputs, outputs: FinetuneOutputs
+    name: str,
+    run: Run,
+    seed: int,
+    compute: Compute,
+    inputs: FinetuneInputs,
+    outputs: FinetuneOutputs,
+    saving: Saving | None = None,
 ) -> None:
     """Train and write the checkpoint; LoRA is merged into its weights, with the adapter beside it.
+
+    A training that was broken off is taken up from its state, where `saving` says how they are kept.
 
     The task is that of the token files: classification where they hold labels, else instructions.
     """
@@ -123,8 +132,14 @@ def finetune(
             read = with_features(texts, inputs.features / f"{split}.npy", model.trunk, n_blocks)
         examples.append(CountedExamples(read, work, learned_from=split == "train"))
     training, validation = examples
+    settings = run.model_dump(mode="json")
+    files = checksums(
+        [*(part.path for part in splits), *(inputs.base / f for f in ("model.safetensors", "config.json"))]
+    )
+    states = states_of(saving, compute, settings=settings, seed=seed, inputs=list(files.values())) if saving else None
     title = f"{name}, seed {seed}"
-    history = train(Setup[Any](title, model, task.objective, training, validation, compute, seed), run.training)
+    setup = Setup[Any](title, model, task.objective, training, validation, compute, seed, work)
+    course = train(setup, run.training, states)
     if rank() != 0:
         return
 
@@ -136,12 +151,12 @@ def finetune(
     for file in ("vocab.json", "merges.txt"):
         with atomic_path(outputs.checkpoint / file) as temporary:
             shutil.copyfile(inputs.tokenizer / file, temporary)
-    write_history(outputs.history, history)
+    write_history(outputs.history, course.history)
     write_provenance(
         outputs.provenance,
         stopwatch,
-        settings=run.model_dump(mode="json"),
-        inputs=[*(part.path for part in splits), inputs.base / "model.safetensors"],
+        settings=settings,
+        inputs=files,
         seed=seed,
         device=str(compute.device),
         precision=compute.precision,
@@ -150,5 +165,8 @@ def finetune(
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=trainable_parameters,
         truncated_texts=int((splits[0].lengths > max_length).sum()),
-        **training_speed(work, history, compute),
+        resumed_after_steps=course.resumed_at,
+        **training_speed(work, course.history, compute),
     )
+    if states is not None:
+        states.remove()

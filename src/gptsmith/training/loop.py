@@ -3,19 +3,21 @@
 import contextlib
 import itertools
 import math
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gptsmith.config.training import Training
 from gptsmith.errors import UserError
 from gptsmith.training.compilation import compile_blocks
 from gptsmith.training.compute import Compute
+from gptsmith.training.course import Course, Mean, Sums, read, restored, state_of, trained
 from gptsmith.training.distributed import (
     Net,
     Objective,
@@ -34,6 +36,9 @@ from gptsmith.training.history import HistoryRow
 from gptsmith.training.objectives import Loss
 from gptsmith.training.optimizer import learning_rate, make_optimizer
 from gptsmith.training.progress import progress
+from gptsmith.training.speed import Work
+from gptsmith.training.state import States
+from gptsmith.training.stopping import stop_requests
 
 # Rows of training loss in the history, however long the training.
 TRAIN_ROWS = 100
@@ -53,149 +58,150 @@ class Setup(Generic[Net]):
     """May have no examples: then the last weights are the best."""
     compute: Compute
     seed: int
+    work: Work | None = None
+    """Counted by the examples (gptsmith.training.speed)."""
 
 
-@dataclass(frozen=True)
-class Mean:
-    """Over targets."""
-
-    loss: float
-    accuracy: float | None
-    """None for language models."""
-
-
-@dataclass
-class _Sums:
-    """Losses of batches, on the device: reading one would make the computation wait for it."""
-
-    losses: list[Tensor] = field(default_factory=list)
-    n_correct: list[Tensor] = field(default_factory=list)
-    n_targets: int = 0
-
-    def add(self, loss: Loss, n_targets: int) -> None:
-        self.losses.append(loss.total.detach())
-        if loss.n_correct is not None:
-            self.n_correct.append(loss.n_correct)
-        self.n_targets += n_targets
-
-    @property
-    def own_mean_loss(self) -> float:
-        """Of this process's share."""
-        return sum(_read(self.losses)) / max(self.n_targets, 1)
-
-    def mean(self, device: torch.device) -> Mean:
-        loss, n_correct, n_targets = totals(device, sum(_read(self.losses)), sum(_read(self.n_correct)), self.n_targets)
-        return Mean(loss / n_targets, n_correct / n_targets if self.n_correct else None)
-
-
-def _read(scalars: list[Tensor]) -> list[float]:
-    """From the device, at once."""
-    return torch.stack(scalars).tolist() if scalars else []
-
-
-@dataclass
-class _Best:
-    """The trained weights at the lowest validation loss so far."""
-
-    loss: float = math.inf
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    evaluations_since: int = 0
-
-    def consider(self, loss: float, model: nn.Module) -> None:
-        self.evaluations_since += 1
-        if loss < self.loss:
-            trained = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-            self.loss, self.weights, self.evaluations_since = loss, trained, 0
-
-
-def train(setup: Setup[Net], settings: Training) -> list[HistoryRow]:
+def train(setup: Setup[Net], settings: Training, states: States | None = None) -> Course:
     """Train `setup.model` in place and leave it with the weights of the lowest validation loss.
 
     A step's gradient is that of the mean loss over all its targets, in however many micro-batches and
     processes it is computed. The validation loss is measured before the first step and
     `settings.evaluations` times after it.
 
-    Returns the history. Raises UserError when the loss stops being a finite number.
+    states: Where the training is saved now and then, and taken up if it was broken off. On a CPU, with the same
+        number of threads, it ends in the same weights, to the last bit, as if it had not been.
+
+    Raises UserError when there is nothing to train on or the loss stops being a finite number, and
+    KeyboardInterrupt, with the state saved, when the process is asked to stop.
     """
-    model, device, lengths = setup.model, setup.compute.device, setup.train.lengths
-    steps_per_epoch = math.ceil(len(lengths) / settings.batch_size)
-    n_steps = max(1, round(settings.epochs * steps_per_epoch))
-    evaluate_at = {round(n_steps * (index + 1) / settings.evaluations) for index in range(settings.evaluations)}
-    log_every = max(1, n_steps // TRAIN_ROWS)
-    compile_blocks(model, setup.compute, n_tokens=int(settings.epochs * lengths.sum()))
-    # The matrices of a loaded model are transposed views of its file (gptsmith.checkpoint.weights), with which
-    # AdamW takes four times as long.
-    for parameter in model.parameters():
-        if parameter.requires_grad:
+    if not len(setup.train.lengths):
+        raise UserError(f"{setup.title}: no examples to train on")
+    with stop_requests() if states else contextlib.nullcontext(never) as asked_to_stop:
+        trainer = _Trainer(setup, settings, states, asked_to_stop)
+        trainer.run()
+    # Without validation nothing else sees what the last step has done.
+    trainer.require_finite(whole(nn.utils.get_total_norm(trainer.parameters)).item())
+    setup.model.load_state_dict(trainer.course.best.weights, strict=False)
+    unshard(setup.model)
+    return trainer.course
+
+
+def never() -> bool:
+    return False
+
+
+class _Trainer:
+    """A training between its first step, or the one after which it was broken off, and its last."""
+
+    def __init__(
+        self, setup: Setup[Net], settings: Training, states: States | None, asked_to_stop: Callable[[], bool]
+    ) -> None:
+        self.setup, self.settings, self.states, self.asked_to_stop = setup, settings, states, asked_to_stop
+        self.lengths, self.device = setup.train.lengths, setup.compute.device
+        self.steps_per_epoch = math.ceil(len(self.lengths) / settings.batch_size)
+        self.n_steps = max(1, round(settings.epochs * self.steps_per_epoch))
+        compile_blocks(setup.model, setup.compute, n_tokens=int(settings.epochs * self.lengths.sum()))
+        # The matrices of a loaded model are transposed views of its file (gptsmith.checkpoint.weights), with which
+        # AdamW takes four times as long.
+        for parameter in trained(setup.model).values():
             parameter.data = parameter.data.contiguous()
-    objective = distribute(Objective(model, setup.objective), setup.compute)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, settings)
-    torch.manual_seed(setup.seed + 2**32 * rank())  # dropout
-    objective.train()
+        self.objective = distribute(Objective(setup.model, setup.objective), setup.compute)
+        self.parameters = list(trained(setup.model).values())
+        self.optimizer = make_optimizer(self.parameters, settings)
+        self.objective.train()
+        state = states.newest() if states else None
+        self.course = Course() if state is None else restored(state, setup.model, self.optimizer, self.device)
+        self.started = time.monotonic() - self.course.seconds
+        if setup.work is not None:
+            setup.work.flops = self.course.flops
 
-    history: list[HistoryRow] = []
-    running, grad_norms, best, tokens, started = _Sums(), list[Tensor](), _Best(), 0, time.monotonic()
+    def run(self) -> None:
+        """Up to the last step, or to where validation finds no more progress."""
+        setup, settings, course = self.setup, self.settings, self.course
+        evaluations = {round(self.n_steps * n / settings.evaluations) for n in range(settings.evaluations + 1)}
+        epochs = (epoch_batches(self.lengths, settings.batch_size, setup.seed, epoch) for epoch in itertools.count())
+        batches = itertools.islice(itertools.chain.from_iterable(epochs), course.step, None)
+        if course.step and rank() == 0:
+            print(f"{setup.title}: goes on after step {course.step} of {self.n_steps}", file=sys.stderr)
+        with progress(setup.title, self.n_steps, "step", done=course.step) as advance:
+            while True:
+                self.pause()
+                if course.step in evaluations and len(setup.validation.lengths):
+                    self.validate()
+                    if settings.patience is not None and course.best.evaluations_since >= settings.patience:
+                        return
+                if course.step == self.n_steps:
+                    return
+                self.step(next(batches))
+                advance(course.step, self.detail)
 
-    def require_finite(step: int, *values: float) -> None:
+    def pause(self) -> None:
+        """Save the state where that is due, and end here where that is asked for. All processes do so at one time."""
+        if self.states is None:
+            return
+        stop, due = totals(torch.device("cpu"), self.asked_to_stop(), self.states.due())
+        if stop or due:
+            self.course.seconds = time.monotonic() - self.started
+            self.course.flops = self.setup.work.flops if self.setup.work else 0
+            self.states.save(state_of(self.course, self.setup.model, self.optimizer, self.device))
+        if stop:
+            if rank() == 0:
+                print(f"{self.setup.title}: saved after step {self.course.step} of {self.n_steps}", file=sys.stderr)
+            raise KeyboardInterrupt
+
+    def validate(self) -> None:
+        batch_size = self.settings.micro_batch_size or self.settings.batch_size
+        mean = evaluate(self.objective, self.setup.validation, self.setup.compute, batch_size, self.pause)
+        self.require_finite(mean.loss)
+        self.course.best.consider(mean.loss, self.setup.model)
+        self.record("validation", mean, None, None)
+
+    def step(self, indices: np.ndarray) -> None:
+        """Learn from the examples `indices`."""
+        course, settings = self.course, self.settings
+        rate = learning_rate(course.step, self.n_steps, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Dropout follows from the step, so a state needs to hold nothing for it.
+        seeds = np.random.SeedSequence([self.setup.seed, course.step, rank()])
+        torch.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
+        _accumulate_gradient(self.objective, self.setup, indices, settings, course.running)
+        norm = nn.utils.clip_grad_norm_(self.parameters, settings.gradient_clip or math.inf)
+        course.grad_norms.append(whole(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+        course.step += 1
+        course.tokens += int(self.lengths[indices].sum())
+        if course.step % max(1, self.n_steps // TRAIN_ROWS) == 0 or course.step == self.n_steps:
+            mean, norms = course.running.mean(self.device), read(course.grad_norms)
+            self.require_finite(mean.loss, *norms)
+            self.record("train", mean, rate, norms[-1])
+            course.running, course.grad_norms = Sums(), []
+
+    def record(self, split: str, mean: Mean, rate: float | None, grad_norm: float | None) -> None:
+        course, epoch, seconds = self.course, self.course.step / self.steps_per_epoch, time.monotonic() - self.started
+        row = HistoryRow(course.step, epoch, split, mean.loss, mean.accuracy, rate, grad_norm, course.tokens, seconds)
+        course.history.append(row)
+
+    def require_finite(self, *values: float) -> None:
         if not all(map(math.isfinite, values)):
             raise UserError(
-                f"{setup.title}: the loss is no longer a finite number at step {step} of {n_steps};"
-                f" lower training.learning_rate (now {settings.learning_rate:g}) or raise warmup_fraction"
+                f"{self.setup.title}: the loss is no longer a finite number at step {self.course.step} of"
+                f" {self.n_steps}; lower training.learning_rate (now {self.settings.learning_rate:g}) or raise"
+                " warmup_fraction"
             )
 
-    def record(step: int, split: str, mean: Mean, rate: float | None, grad_norm: float | None) -> None:
-        epoch, seconds = step / steps_per_epoch, time.monotonic() - started
-        history.append(HistoryRow(step, epoch, split, mean.loss, mean.accuracy, rate, grad_norm, tokens, seconds))
-
-    def validate(step: int) -> None:
-        if not len(setup.validation.lengths):
-            return
-        mean = evaluate(objective, setup.validation, setup.compute, settings.micro_batch_size or settings.batch_size)
-        require_finite(step, mean.loss)
-        best.consider(mean.loss, model)
-        record(step, "validation", mean, None, None)
-
-    def detail() -> str:
-        return f"loss {running.own_mean_loss:.3f}, {tokens / (time.monotonic() - started):,.0f} tokens/s"
-
-    validate(0)
-    with progress(setup.title, n_steps, "step") as advance:
-        for step, indices in enumerate(_batches(lengths, settings.batch_size, setup.seed, n_steps), start=1):
-            rate = learning_rate(step - 1, n_steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            _accumulate_gradient(objective, setup, indices, settings, running)
-            grad_norms.append(whole(nn.utils.clip_grad_norm_(parameters, settings.gradient_clip or math.inf)))
-            optimizer.step()
-            optimizer.zero_grad()
-
-            tokens += int(lengths[indices].sum())
-            advance(step, detail)
-            if step % log_every == 0 or step == n_steps:
-                mean, norms = running.mean(device), _read(grad_norms)
-                require_finite(step, mean.loss, *norms)
-                record(step, "train", mean, rate, norms[-1])
-                running, grad_norms = _Sums(), []
-            if step in evaluate_at:
-                validate(step)
-                if settings.patience is not None and best.evaluations_since >= settings.patience:
-                    break
-    # Without validation nothing else sees what the last step has done.
-    require_finite(n_steps, whole(nn.utils.get_total_norm(parameters)).item())
-    model.load_state_dict(best.weights, strict=False)
-    unshard(model)
-    return history
-
-
-def _batches(lengths: np.ndarray, batch_size: int, seed: int, n_batches: int) -> Iterator[np.ndarray]:
-    """The first `n_batches` of epoch after epoch."""
-    epochs = (epoch_batches(lengths, batch_size, seed, epoch) for epoch in itertools.count())
-    return itertools.islice(itertools.chain.from_iterable(epochs), n_batches)
+    def detail(self) -> str:
+        """Shown with the progress."""
+        loss, _, n_targets = self.course.running.own()
+        speed = self.course.tokens / (time.monotonic() - self.started)
+        return f"loss {loss / max(n_targets, 1):.3f}, {speed:,.0f} tokens/s"
 
 
 def _accumulate_gradient(
-    objective: nn.Module, setup: Setup[Net], indices: np.ndarray, settings: Training, running: _Sums
+    objective: nn.Module, setup: Setup[Net], indices: np.ndarray, settings: Training, running: Sums
 ) -> None:
     """Add the gradient of the mean loss over all targets of the examples `indices`."""
     device = setup.compute.device
@@ -213,14 +219,21 @@ def _accumulate_gradient(
 
 
 @torch.no_grad()
-def evaluate(objective: nn.Module, examples: Examples, compute: Compute, batch_size: int) -> Mean:
+def evaluate(
+    objective: nn.Module,
+    examples: Examples,
+    compute: Compute,
+    batch_size: int,
+    between_batches: Callable[[], None] = lambda: None,
+) -> Mean:
     """Mean loss over all examples, without dropout.
 
     objective: gptsmith.training.distributed.Objective, or what `distribute` makes of one.
     """
     objective.eval()
-    sums = _Sums()
+    sums = Sums()
     for batch in own_batches(examples, batches_by_length(examples.lengths, batch_size)):
+        between_batches()
         with compute.autocast():
             sums.add(Loss(*objective(batch.to(compute.device))), batch.n_targets)
     objective.train()

@@ -11,7 +11,7 @@ from gptsmith.config.models import Model
 from gptsmith.errors import UserError
 from gptsmith.model.dropout import set_dropout
 from gptsmith.model.initialization import new_language_model
-from gptsmith.provenance import Stopwatch, write_provenance
+from gptsmith.provenance import Stopwatch, checksums, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
@@ -20,6 +20,7 @@ from gptsmith.training.history import write_history
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.objectives import language_loss
 from gptsmith.training.speed import CountedExamples, Work, training_speed
+from gptsmith.training.state import Saving, states_of
 from gptsmith.training.tasks import pretraining_windows
 
 
@@ -39,10 +40,12 @@ def pretrain(
     tokenizer_folder: Path,
     tokens_folder: Path,
     outputs: PretrainOutputs,
+    saving: Saving | None = None,
 ) -> None:
     """Next-token prediction from random weights, on the training splits of `settings.pretrain.datasets`.
 
-    `tokens_folder` has a folder for each of them. The vocabulary's size is that of the tokenizer.
+    `tokens_folder` has a folder for each of them. The vocabulary's size is that of the tokenizer. A training that was
+    broken off is taken up from its state, where `saving` says how they are kept.
     Raises UserError when there is no text.
     """
     assert settings.architecture is not None
@@ -65,8 +68,12 @@ def pretrain(
         architecture.model_copy(update={"vocab_size": tokenizer.vocab_size}), torch.Generator().manual_seed(seed)
     )
     set_dropout(model, plan.training.dropout)
-    work = Work(model)
-    history = train(
+    work, plain_settings = Work(model), settings.model_dump(mode="json")
+    files = checksums([tokens.path for parts in splits.values() for tokens in parts])
+    states = (
+        states_of(saving, compute, settings=plain_settings, seed=seed, inputs=list(files.values())) if saving else None
+    )
+    course = train(
         Setup(
             title=f"pretraining {outputs.checkpoint.name}",
             model=model,
@@ -75,18 +82,20 @@ def pretrain(
             validation=CountedExamples(validation, work, learned_from=False),
             compute=compute,
             seed=seed,
+            work=work,
         ),
         plan.training,
+        states,
     )
     if rank() != 0:
         return
     save_language_model(model.to("cpu"), outputs.checkpoint, tokenizer.end_of_text)
-    write_history(outputs.history, history)
+    write_history(outputs.history, course.history)
     write_provenance(
         outputs.provenance,
         stopwatch,
-        settings=settings.model_dump(mode="json"),
-        inputs=[tokens.path for files in splits.values() for tokens in files],
+        settings=plain_settings,
+        inputs=files,
         seed=seed,
         device=str(compute.device),
         precision=compute.precision,
@@ -94,8 +103,11 @@ def pretrain(
         processes=n_processes(),
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=sum(p.numel() for p in model.parameters()),
-        **training_speed(work, history, compute),
+        resumed_after_steps=course.resumed_at,
+        **training_speed(work, course.history, compute),
     )
+    if states is not None:
+        states.remove()
 
 
 def write_random_model(architecture: Architecture, seed: int, tokenizer_folder: Path, checkpoint: Path) -> None:

@@ -17,9 +17,9 @@ Advance = Callable[[int, Callable[[], str]], None]
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
-    """Yield `advance(done, detail)`, to be called with the number of units done so far. Of several processes
-    the first shows them.
+def progress(title: str, total: int, unit: str, done: int = 0) -> Iterator[Advance]:
+    """Yield `advance(done, detail)`, to be called with the number of units done so far; `done` were before.
+    Of several processes the first shows them.
 
     What `detail` returns is shown beside it; it is called only now and then, so it may take its time.
     """
@@ -30,16 +30,16 @@ def progress(title: str, total: int, unit: str) -> Iterator[Advance]:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         detail_columns = (TextColumn("{task.fields[detail]}"), TimeRemainingColumn())
         with Progress(*columns, *detail_columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=total, detail="")
+            task = bar.add_task(title, total=total, completed=done, detail="")
             yield _sometimes(
                 SECONDS_BETWEEN_UPDATES, total, lambda done, detail: bar.update(task, completed=done, detail=detail)
             )
         return
     started = time.monotonic()
 
-    def show(done: int, detail: str) -> None:
-        left = (time.monotonic() - started) / max(done, 1) * (total - done)
-        print(f"{title}: {unit} {done}/{total}, {detail}, {_clock(left)} left", file=sys.stderr)
+    def show(now_done: int, detail: str) -> None:
+        left = (time.monotonic() - started) / max(now_done - done, 1) * (total - now_done)
+        print(f"{title}: {unit} {now_done}/{total}, {detail}, {_clock(left)} left", file=sys.stderr)
 
     yield _sometimes(SECONDS_BETWEEN_LINES, total, show)
 

@@ -1,0 +1,31 @@
+"""Being asked to stop: by Ctrl-C, or by a scheduler that takes the machine away (SIGTERM)."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+# One Ctrl-C comes several times: from the terminal to all its processes, and from those to their own.
+SAME_REQUEST_SECONDS = 1.0
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether this process was asked to stop since.
+
+    Another Ctrl-C, later than `SAME_REQUEST_SECONDS`, stops it at once, with KeyboardInterrupt.
+    """
+    requests = list[float]()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        requests.append(time.monotonic())
+        if number == signal.SIGINT and requests[-1] - requests[0] > SAME_REQUEST_SECONDS:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(requests)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
