@@ -6,6 +6,11 @@ from pathlib import Path
 
 from gptsmith.config.syntax import check_syntax
 from gptsmith.errors import UserError
+from gptsmith.stale_locks import hold_folder
+
+# After a `kill -9` nobody needs to say --unlock.
+if workflow.is_main_process:
+    HELD = hold_folder()
 
 # A --configfile would be merged over this one, run by run: so only when none is named.
 if not workflow.overwrite_configfiles:

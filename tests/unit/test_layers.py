@@ -11,7 +11,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. What stands together may import each other.
 LAYERS = [
-    {"errors", "files", "command", "provenance", "code_version"},
+    {"errors", "files", "command", "provenance", "code_version", "stale_locks"},
     {"config"},
     {"sources"},
     {"data"},

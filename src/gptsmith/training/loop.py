@@ -112,6 +112,7 @@ class _Trainer:
         self.objective.train()
         state = states.newest() if states else None
         self.course = Course() if state is None else restored(state, setup.model, self.optimizer, self.device)
+        self.last_save = (-1, False)  # after which step, and whether there was room
         self.started = time.monotonic() - self.course.seconds
         if setup.work is not None:
             setup.work.flops = self.course.flops
@@ -141,13 +142,15 @@ class _Trainer:
         if self.states is None:
             return
         stop, due = totals(torch.device("cpu"), self.asked_to_stop(), self.states.due())
-        if stop or due:
+        if (stop or due) and self.last_save[0] < self.course.step:
             self.course.seconds = time.monotonic() - self.started
             self.course.flops = self.setup.work.flops if self.setup.work else 0
-            self.states.save(state_of(self.course, self.setup.model, self.optimizer, self.device))
+            saved = self.states.save(state_of(self.course, self.setup.model, self.optimizer, self.device))
+            self.last_save = self.course.step, saved
         if stop:
             if rank() == 0:
-                print(f"{self.setup.title}: saved after step {self.course.step} of {self.n_steps}", file=sys.stderr)
+                what = "saved; the next run goes on there" if self.last_save[1] else "not saved"
+                print(f"{self.setup.title}: stopped after step {self.course.step}, {what}", file=sys.stderr)
             raise KeyboardInterrupt
 
     def validate(self) -> None:

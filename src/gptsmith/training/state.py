@@ -80,26 +80,29 @@ class States:
         steps = common(set(whole))
         return _read(whole[max(steps)]) if steps else None
 
-    def save(self, state: State) -> None:
-        """Write `state` and remove all but the last `KEPT`.
+    def save(self, state: State) -> bool:
+        """Write `state`, where that is up to this process, and remove all but the last `KEPT`.
 
-        No training ends because its state finds no room: that is told, and it goes on.
+        No training ends because its state finds no room: that is told, and False returned.
         """
         if self.part != rank():
-            return
+            return True
         started, size = time.monotonic(), sum(tensor.nbytes for tensor in state[0].values())
         if KEPT * size > self.saving.limit_bytes:
             print(f"{KEPT} states of {decimal(size)} are more than execution.state_gb: none is saved", file=sys.stderr)
             self._next = math.inf
-            return
+            return False
+        saved = True
         try:
             _write(self.folder, f"step-{state[1]['step']:09}-{self.part}", state)
         except (OSError, SafetensorError) as error:
             print(f"the state of the training could not be saved and it goes on without: {error}", file=sys.stderr)
+            saved = False
         for path in self._files()[:-KEPT]:
             path.unlink(missing_ok=True)
         seconds = time.monotonic() - started
         self._next = time.monotonic() + max(self.saving.seconds, seconds / SHARE_OF_TIME)
+        return saved
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -133,7 +136,7 @@ def clear_states(saving: Saving, but: str) -> None:
         for partial in folder.glob(f"*{PARTIAL}"):
             if _last_change(partial) < now - ABANDONED_SECONDS:
                 partial.unlink(missing_ok=True)
-        total += sum(_size(file) for file in folder.iterdir())
+        total += sum(map(_size, folder.glob("*")))
         if folder.name != but and (now - changed > saving.days * 86400 or total > saving.limit_bytes):
             shutil.rmtree(folder, ignore_errors=True)
 
