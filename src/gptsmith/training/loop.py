@@ -123,7 +123,7 @@ class _Trainer:
         evaluations = {round(self.n_steps * n / settings.evaluations) for n in range(settings.evaluations + 1)}
         epochs = (epoch_batches(self.lengths, settings.batch_size, setup.seed, epoch) for epoch in itertools.count())
         batches = itertools.islice(itertools.chain.from_iterable(epochs), course.step, None)
-        if course.step and rank() == 0:
+        if course.resumed_at and rank() == 0:
             print(f"{setup.title}: goes on after step {course.step} of {self.n_steps}", file=sys.stderr)
         with progress(setup.title, self.n_steps, "step", done=course.step) as advance:
             while True:
