@@ -128,6 +128,8 @@ class _Trainer:
         with progress(setup.title, self.n_steps, "step", done=course.step) as advance:
             while True:
                 self.pause()
+                if course.step:
+                    advance(course.step, self.detail)
                 if course.step in evaluations and len(setup.validation.lengths):
                     self.validate()
                     if settings.patience is not None and course.best.evaluations_since >= settings.patience:
@@ -135,7 +137,6 @@ class _Trainer:
                 if course.step == self.n_steps:
                     return
                 self.step(next(batches))
-                advance(course.step, self.detail)
 
     def pause(self) -> None:
         """Save the state where that is due, and end here where that is asked for. All processes do so at one time."""

@@ -1,0 +1,79 @@
+"""A run that is broken off, in whatever way, is taken up by the same command and nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Project
+
+from gptsmith.files import read_json
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def long_training(copied_project: Project) -> Project:
+    """A finished project in which one training has to be made again, and takes its time."""
+    config = copied_project.config()
+    config["runs"]["spam"]["training"] = {"epochs": 60, "batch_size": 4, "evaluations": 1}
+    config["execution"]["checkpoint_seconds"] = 0
+    copied_project.write_config(config)
+    return copied_project
+
+
+def begun(project: Project) -> subprocess.Popen[str]:
+    """Snakemake, in a process group of its own as in a terminal, as soon as its training has saved two states."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    process = subprocess.Popen(
+        command,
+        cwd=project.folder,
+        env=os.environ | {"PYTHONPATH": str(project.folder / "src")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
+    deadline = time.monotonic() + 200
+    while len(states(project)) < 2:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return process
+
+
+def states(project: Project) -> list[Path]:
+    return list((project.folder / ".gptsmith" / "state").glob("*/*.safetensors"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_same_command_goes_on(number: signal.Signals, long_training: Project) -> None:
+    """After a power cut, a shutdown, and Ctrl-C."""
+    process = begun(long_training)
+    os.killpg(process.pid, number)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
+    if number == signal.SIGINT:
+        assert "spam, seed 1: stopped after step" in said, said
+        assert said.rstrip().splitlines()[-1] == "error: interrupted"
+    long_training.run()
+    assert long_training.planned() == {}
+    provenance = read_json(long_training.folder / "results" / "tiny" / "spam" / "seed-1" / "provenance.json")
+    assert len(provenance["resumed_after_steps"]) == 1
+    assert states(long_training) == []
+
+
+def test_another_setting_begins_afresh(long_training: Project) -> None:
+    process = begun(long_training)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    config = long_training.config()
+    config["runs"]["spam"]["training"]["learning_rate"] = 1e-4
+    long_training.write_config(config)
+    long_training.run()
+    provenance = read_json(long_training.folder / "results" / "tiny" / "spam" / "seed-1" / "provenance.json")
+    assert provenance["resumed_after_steps"] == []
