@@ -54,7 +54,7 @@ format: .venv/dev.stamp
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-clusters.txt
 	@echo 'Adding what tests and lint need ...'
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@

@@ -23,6 +23,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/tokenizer.smk"
 include: "workflow/rules/model.smk"
@@ -36,6 +37,10 @@ rule all:
     input:
         REPORT,
         METRICS,
+
+
+onstart:
+    check_scheduler()
 
 
 onsuccess:

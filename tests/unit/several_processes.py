@@ -163,7 +163,7 @@ def fail(who: str) -> None:
 
 
 def main() -> None:
-    in_processes(2)
+    in_processes(2, "cpu")
     compute = choose_compute("cpu", "fp32", threads=2)
     with process_group(compute.device):
         if sys.argv[1] == "--fail":

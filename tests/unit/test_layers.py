@@ -13,6 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     {"errors", "files", "command", "provenance", "code_version", "stale_locks"},
     {"config"},
+    {"scheduling"},
     {"sources"},
     {"data"},
     {"tokenizer"},
@@ -24,7 +25,7 @@ LAYERS = [
     {"report"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = {"config", "sources", "data", "tokenizer", "evaluation", "report"}
+WITHOUT_TORCH = {"config", "scheduling", "sources", "data", "tokenizer", "evaluation", "report"}
 
 
 def module_name(path: Path) -> str:

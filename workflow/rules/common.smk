@@ -23,11 +23,13 @@ except UserError as error:
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Jobs run this Python, also where its environment was not activated. (As a part of each shell
 # command the paths would make a moved project rerun.)
-# In them `tee -i` outlives a Ctrl-C: the last words of a script are shown and kept.
+# In them `tee -i` outlives a Ctrl-C: the last words of a script are shown and kept. SIGTERM, which a cluster sends to
+# all processes of a job before it takes the machine away, is the script's alone: bash and tee wait until it has saved.
 # Threads that wait for each other sleep (OpenMP's default is to spin, which takes a core that anything else may want:
 # docs/performance.md).
 shell.prefix(
-    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    "set -euo pipefail; trap : TERM; tee() (trap '' TERM; exec tee \"$@\"); "
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     f" SCRIPTS={shlex.quote(str(SCRIPTS))} OMP_WAIT_POLICY=${{{{OMP_WAIT_POLICY:-passive}}}}; "
 )
 
@@ -36,14 +38,6 @@ NAME, DATASETS, TOKENIZERS, MODELS, RUNS = (
 )
 # Resources, unlike params, are no reason to rerun: how a run is executed is not what it computes.
 DEVICE, MIRROR, THREADS = CONFIG.execution.device, CONFIG.execution.mirror or "", CONFIG.execution.threads
-TRAINING = {
-    "processes": CONFIG.execution.processes,
-    "sharding": CONFIG.execution.sharding,
-    "compile": CONFIG.execution.compile,
-    "checkpoint_seconds": CONFIG.execution.checkpoint_seconds,
-    "state_gb": CONFIG.execution.state_gb,
-    "state_days": CONFIG.execution.state_days,
-}
 SPLITS = ("train", "validation", "test")
 REPORT = f"results/{NAME}/report.html"
 METRICS = f"results/{NAME}/metrics.json"

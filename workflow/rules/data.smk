@@ -57,6 +57,8 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     benchmark:
         "logs/benchmarks/prepare/{dataset}.jsonl"
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         content=own_content,

@@ -1,6 +1,13 @@
 """Metrics of each seed, baselines, and the summary of a run."""
 
 
+# Seconds of one core, where a cluster would take longer to find them a place.
+localrules:
+    evaluate,
+    summarize,
+    collect_metrics,
+
+
 rule baselines:
     input:
         train=run_training_rows,
@@ -11,6 +18,8 @@ rule baselines:
         f"logs/baselines/{NAME}/{{run}}.log",
     benchmark:
         f"logs/benchmarks/baselines/{NAME}/{{run}}.jsonl"
+    resources:
+        mem_mb=of_data,
     params:
         task=lambda wildcards: DATASETS[RUNS[wildcards.run].dataset].task,
         prepared=lambda wildcards, input: Path(input.train).parent.as_posix(),
@@ -75,7 +84,3 @@ rule collect_metrics:
         code=code_of("collect_metrics.py"),
     shell:
         'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee -i {log:q}'
-
-
-localrules:
-    collect_metrics,

@@ -18,7 +18,7 @@ rule trunk_features:
         dataset=one_of(DATASETS),
     threads: THREADS
     resources:
-        device=DEVICE,
+        **of_inference(lambda wildcards: wildcards.model, lambda wildcards: 64),
         features_gb=CONFIG.execution.features_gb,
     params:
         base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
@@ -60,8 +60,11 @@ rule finetune:
     priority: lambda wildcards: int(wildcards.run in INSTRUCTION_RUNS)
     threads: THREADS
     resources:
-        **TRAINING,
-        device=DEVICE,
+        **of_training(
+            model_of_run,
+            lambda wildcards: RUNS[wildcards.run].training,
+            lambda wildcards: RUNS[wildcards.run].max_length,
+        ),
     params:
         settings=training_slice,
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
@@ -121,7 +124,7 @@ rule predict:
         run=one_of(CLASSIFICATION_RUNS),
     threads: THREADS
     resources:
-        device=DEVICE,
+        **of_inference(model_of_run, lambda wildcards: 64),
     params:
         max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
         trained_blocks=lambda wildcards: RUNS[wildcards.run].trained_blocks or 0,
@@ -156,7 +159,7 @@ rule generate:
         run=one_of(INSTRUCTION_RUNS),
     threads: THREADS
     resources:
-        device=DEVICE,
+        **of_inference(model_of_run, lambda wildcards: (RUNS[wildcards.run].generation or Generation()).batch_size),
     params:
         settings=generation_slice,
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),

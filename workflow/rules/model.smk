@@ -37,6 +37,8 @@ rule convert_weights:
         "logs/benchmarks/convert_weights/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("huggingface")),
+    resources:
+        **of_weights(lambda wildcards: wildcards.model),
     params:
         architecture=lambda wildcards: canonical_json(MODELS[wildcards.model].architecture),
         tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
@@ -59,6 +61,8 @@ rule import_checkpoint:
         "logs/benchmarks/import_checkpoint/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("path")),
+    resources:
+        **of_weights(lambda wildcards: wildcards.model),
     params:
         folder=lambda wildcards: imported_folder(wildcards).as_posix(),
         content=imported_content,
@@ -91,8 +95,11 @@ rule pretrain:
     priority: 1
     threads: THREADS
     resources:
-        **TRAINING,
-        device=DEVICE,
+        **of_training(
+            lambda wildcards: wildcards.model,
+            lambda wildcards: MODELS[wildcards.model].pretrain.training,
+            lambda wildcards: MODELS[wildcards.model].pretrain.window,
+        ),
     params:
         settings=model_settings,
         tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
@@ -121,6 +128,8 @@ rule random_weights:
         "logs/benchmarks/random_weights/{model}.jsonl"
     wildcard_constraints:
         model=one_of(models_from("random")),
+    resources:
+        **of_weights(lambda wildcards: wildcards.model),
     params:
         architecture=lambda wildcards: canonical_json(MODELS[wildcards.model].architecture),
         tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
@@ -142,6 +151,8 @@ rule verify_weights:
         "logs/verify_weights/{model}.log",
     benchmark:
         "logs/benchmarks/verify_weights/{model}.jsonl"
+    resources:
+        **of_weights(lambda wildcards: wildcards.model),
     params:
         code=code_of("verify_weights.py"),
     shell:

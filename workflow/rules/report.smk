@@ -4,6 +4,7 @@
 localrules:
     all,
     downloads,
+    report,
 
 
 rule report:

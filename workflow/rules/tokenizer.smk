@@ -17,6 +17,8 @@ rule train_tokenizer:
         "logs/benchmarks/train_tokenizer/{tokenizer}.jsonl"
     wildcard_constraints:
         tokenizer=one_of(TRAINED_TOKENIZERS),
+    resources:
+        mem_mb=of_data,
     params:
         vocab_size=lambda wildcards: TOKENIZERS[wildcards.tokenizer].vocab_size,
         code=code_of("train_tokenizer.py"),
@@ -59,6 +61,8 @@ rule tokenize:
     benchmark:
         "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
     threads: THREADS
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         code=code_of("tokenize_dataset.py"),

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--history", type=Path, required=True, help="Parquet file for the course of the training")
     parser.add_argument("--provenance", type=Path, required=True, help="JSON file for where the result comes from")
     arguments = parser.parse_args()
-    in_processes(arguments.processes)
+    in_processes(arguments.processes, arguments.device)
     compute = choose_compute(
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     arguments = parser.parse_args()
-    in_processes(arguments.processes)
+    in_processes(arguments.processes, arguments.device)
     compute = choose_compute(
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )

@@ -5,10 +5,12 @@ import os
 from dataclasses import dataclass
 
 import torch
+from torch.distributed import is_torchelastic_launched
 
 from gptsmith.config.execution import Compile, Sharding
 from gptsmith.config.training import Precision
 from gptsmith.errors import UserError
+from gptsmith.scheduling.gpus import claim_gpus
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ def choose_compute(
     """Settle `auto`, and let torch use `threads` CPU threads from here on, or this process's share of them.
 
     Device `auto` is a CUDA GPU, then Apple's (mps), then the CPU; precision `auto` is bf16 on CUDA GPUs
-    that compute in it. Of several processes that torchrun started, each gets a GPU of its own.
+    that compute in it. Of several processes that torchrun started, each gets a GPU of its own; of several jobs on
+    one machine likewise, as long as there are enough.
     Raises UserError when a device asked for by name is not there.
     """
     process, n_processes = (int(os.environ.get(name, default)) for name, default in LOCAL_PROCESS.items())
     torch.set_num_threads(max(1, threads // n_processes))
+    if device in ("auto", "cuda") and not is_torchelastic_launched():
+        claim_gpus(1)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         device = next(name for name, there in available.items() if there)

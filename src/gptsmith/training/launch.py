@@ -12,12 +12,15 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gptsmith.errors import UserError
+from gptsmith.scheduling.gpus import claim_gpus
 
 
-def in_processes(n: int) -> None:
-    """Go on where `n` is 1, or in one of the `n` processes; otherwise run this very command in `n` processes,
-    wait for their end, and leave with it."""
+def in_processes(n: int, device: str) -> None:
+    """Go on where `n` is 1, or in one of the `n` processes; otherwise run this very command in `n` processes, with a
+    GPU each unless `device` has none, wait for their end, and leave with it."""
     if n > 1 and not is_torchelastic_launched():
+        if device in ("auto", "cuda"):
+            claim_gpus(n)
         _run(n)
 
 
