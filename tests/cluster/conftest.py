@@ -1,4 +1,7 @@
-"""A Slurm of one node on this machine: daemons, ports and folders of its own, two GPUs that are none."""
+"""A small project, and a Slurm of one node on this machine, with daemons, ports and folders of its own.
+
+Its two GPUs are none.
+"""
 
 import os
 import shutil
@@ -7,12 +10,22 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.pipeline.conftest import Project, make_project, tiny_config
+
+TELL = """
+import json, os
+with open("seen.jsonl", "a") as file:
+    names = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "RANK")
+    print(json.dumps({name: os.environ.get(name) for name in names}), file=file)
+
+"""
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "munged")
 
@@ -71,10 +84,9 @@ class Slurm:
         return dict(line.split() for line in lines)
 
 
-def wait_until(happens: object, what: str, seconds: float = 120) -> None:
-    """Wait until the function `happens` returns something true."""
+def wait_until(happens: Callable[[], bool], what: str, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
-    while not happens():  # type: ignore[operator]
+    while not happens():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.2)
 
@@ -101,9 +113,7 @@ def start(slurm: Slurm, daemons: ExitStack) -> Slurm:
         (folder / name).mkdir()
     host = socket.gethostname().split(".")[0]
     controller_port, node_port = free_ports()
-    configuration = SLURM_CONF.format(
-        folder=folder, host=host, controller_port=controller_port, node_port=node_port
-    )
+    configuration = SLURM_CONF.format(folder=folder, host=host, controller_port=controller_port, node_port=node_port)
     (folder / "slurm.conf").write_text(configuration)
     (folder / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
     # The plugin clears SLURM_CONF before it starts a step.
@@ -113,7 +123,8 @@ def start(slurm: Slurm, daemons: ExitStack) -> Slurm:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    munge = [f"--{name}={folder}/munge.{name.split('-')[0]}" for name in ("key-file", "socket", "pid-file", "seed-file")]
+    files = ("key-file", "socket", "pid-file", "seed-file")
+    munge = [f"--{name}={folder}/munge.{name.removesuffix('-file')}" for name in files]
     daemons.enter_context(daemon(folder, "munged", "--foreground", f"--log-file={folder}/munge.log", *munge))
     wait_until((folder / "munge.socket").exists, "munged")
     daemons.enter_context(daemon(folder, "slurmctld", "-D", "-f", f"{folder}/slurm.conf"))
@@ -154,3 +165,25 @@ def end_jobs(slurm: Slurm) -> None:
     slurm.answer("scancel", "--user=root")
     slurm.answer("scancel", "--user=root", "--signal=KILL", "--full")
     wait_until(lambda: not {"RUNNING", "COMPLETING"} & {*slurm.states().values()}, "jobs to end", 60)
+
+
+@pytest.fixture(scope="session")
+def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Random weights to fine-tune; all before the fine-tuning has been made on this machine."""
+    project = make_project(tmp_path_factory.mktemp("cluster") / "my project")
+    config = tiny_config()
+    del config["runs"]["assistant"], config["datasets"]["questions"], config["models"]["tiny"]["pretrain"]
+    config["models"]["tiny"]["random"] = True
+    config["tokenizers"]["tiny-bpe"]["train_on"] = ["messages"]
+    config["execution"] |= {"device": "cpu"}
+    project.write_config(config)
+    # Fine-tuning tells where it ran.
+    script = project.folder / "workflow" / "scripts" / "finetune.py"
+    script.write_text(script.read_text().replace('if __name__ == "__main__":', TELL + 'if __name__ == "__main__":'))
+    project.run("data/tokens/tiny-bpe/messages/test.parquet", "checkpoints/base/tiny/model.safetensors")
+    return project
+
+
+@pytest.fixture
+def project(prepared_project: Project, tmp_path: Path) -> Project:
+    return Project(Path(shutil.copytree(prepared_project.folder, tmp_path / "my project")))

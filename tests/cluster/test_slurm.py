@@ -12,42 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import Slurm, wait_until
-from tests.pipeline.conftest import Project, make_project, tiny_config
+from tests.pipeline.conftest import Project
 
 pytestmark = pytest.mark.slow
 
 # Slurm is asked every second whether a job has ended: the profile's ten would be most of these tests.
 QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 CHECKPOINT = "checkpoints/finetuned/tiny/spam/seed-1/model.safetensors"
-TELL = """
-import json, os
-with open("seen.jsonl", "a") as file:
-    names = ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "RANK")
-    print(json.dumps({name: os.environ.get(name) for name in names}), file=file)
-
-"""
-
-
-@pytest.fixture(scope="module")
-def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Random weights to fine-tune; all before the fine-tuning has been made on this machine."""
-    project = make_project(tmp_path_factory.mktemp("cluster") / "my project")
-    config = tiny_config()
-    del config["runs"]["assistant"], config["datasets"]["questions"], config["models"]["tiny"]["pretrain"]
-    config["models"]["tiny"]["random"] = True
-    config["tokenizers"]["tiny-bpe"]["train_on"] = ["messages"]
-    config["execution"] |= {"device": "cpu"}
-    project.write_config(config)
-    # Scripts tell where they ran.
-    script = project.folder / "workflow" / "scripts" / "finetune.py"
-    script.write_text(script.read_text().replace('if __name__ == "__main__":', TELL + 'if __name__ == "__main__":'))
-    project.run("data/tokens/tiny-bpe/messages/test.parquet", "checkpoints/base/tiny/model.safetensors")
-    return project
-
-
-@pytest.fixture
-def project(prepared_project: Project, tmp_path: Path) -> Project:
-    return Project(Path(shutil.copytree(prepared_project.folder, tmp_path / "my project")))
 
 
 def on_cluster(project: Project, slurm: Slurm, *arguments: str) -> None:
@@ -59,31 +30,42 @@ def seen(project: Project) -> list[dict[str, str | None]]:
     return [json.loads(line) for line in (project.folder / "seen.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("option", ["--workflow-profile", "--profile"])
-def test_two_processes_of_one_job_see_two_gpus(project: Project, slurm: Slurm, option: str) -> None:
+TWO_GPUS = ("--set-resources", "finetune:gpu=2")
+
+
+def train_in_two_processes(project: Project) -> None:
     config = project.config()
     config["execution"] |= {"processes": 2, "threads": 2}
     project.write_config(config)
-    on_cluster(project, slurm, option, "profiles/slurm", "--set-resources", "finetune:gpu=2", "--", CHECKPOINT)
+
+
+def assert_one_job_had_two_processes_and_two_gpus(project: Project) -> None:
     processes = seen(project)
     assert sorted(str(process["RANK"]) for process in processes) == ["0", "1", "None"]
     assert {process["CUDA_VISIBLE_DEVICES"] for process in processes} == {"0,1"}
-    assert len({process["SLURM_JOB_ID"] for process in processes}) == 1
+    assert len({process["SLURM_JOB_ID"] for process in processes} - {None}) == 1
 
 
 def test_whole_pipeline_and_nothing_to_do_elsewhere_afterwards(project: Project, slurm: Slurm) -> None:
-    before = slurm.states()
-    on_cluster(project, slurm, "--workflow-profile", "profiles/slurm", "--forceall")
+    train_in_two_processes(project)
+    on_cluster(project, slurm, "--workflow-profile", "profiles/slurm", "--forceall", *TWO_GPUS)
     assert (project.folder / "results/tiny/report.html").is_file()
-    states = [state for job, state in slurm.states().items() if job not in before]
-    # prepare, train_tokenizer, tokenize, random_weights, verify_weights, baselines, finetune, predict: the rest is local.
-    assert states == ["COMPLETED"] * 8
+    # prepare, train_tokenizer, tokenize, random_weights, verify_weights, baselines, finetune, predict; the rest is local.
+    assert [*slurm.states().values()] == ["COMPLETED"] * 8
+    assert_one_job_had_two_processes_and_two_gpus(project)
+    # Neither the executor nor what a job asks for is a reason to rerun.
     assert project.planned() == {}
     config = project.config()
-    config["execution"] |= {"processes": 2, "device": "cuda", "threads": 2}
+    config["execution"] |= {"processes": 1, "device": "cuda", "threads": 1}
     project.write_config(config)
     assert project.planned("--workflow-profile", "profiles/slurm") == {}
     assert project.planned("--resources", "gpu=2") == {}
+
+
+def test_profile_option_does_not_lose_a_gpu_to_the_default_profile(project: Project, slurm: Slurm) -> None:
+    train_in_two_processes(project)
+    on_cluster(project, slurm, "--profile", "profiles/slurm", *TWO_GPUS, "--", CHECKPOINT)
+    assert_one_job_had_two_processes_and_two_gpus(project)
 
 
 @contextmanager
@@ -93,7 +75,9 @@ def running(project: Project, slurm: Slurm, *arguments: str) -> Iterator["subpro
     variables = os.environ | slurm.environment | {"PYTHONPATH": str(project.folder / "src"), "NO_COLOR": "1"}
     with (
         (project.folder / "output.txt").open("w") as output,
-        subprocess.Popen(command, cwd=project.folder, env=variables, stdout=output, stderr=output, text=True) as process,
+        subprocess.Popen(
+            command, cwd=project.folder, env=variables, stdout=output, stderr=output, text=True
+        ) as process,
     ):
         try:
             yield process

@@ -19,9 +19,9 @@ def visible_gpus() -> list[str]:
         # CUDA itself stops at the first that is no GPU.
         end = next((n for n, name in enumerate(names) if not re.fullmatch(r"\d+|(GPU|MIG)-.+", name)), len(names))
         return names[:end]
-    if shutil.which("nvidia-smi") is None:
+    if (program := shutil.which("nvidia-smi")) is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)  # noqa: S603
     return [str(n) for n in range(len(re.findall(r"^GPU ", listed.stdout, re.MULTILINE)))]
 
 

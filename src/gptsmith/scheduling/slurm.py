@@ -46,6 +46,6 @@ def _answer(*command: str) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout  # noqa: S603
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
