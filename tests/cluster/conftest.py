@@ -26,6 +26,12 @@ with open("seen.jsonl", "a") as file:
     print(json.dumps({name: os.environ.get(name) for name in names}), file=file)
 
 """
+# The plugin asks Slurm for the state of jobs at growing intervals, which would be most of the tests' time.
+ASK_EVERY_SECOND = """
+from snakemake_executor_plugin_slurm import Executor
+
+Executor.next_seconds_between_status_checks = property(lambda self: 1, lambda self, value: None)
+"""
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "scontrol", "munged")
 
@@ -180,6 +186,8 @@ def prepared_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     # Fine-tuning tells where it ran.
     script = project.folder / "workflow" / "scripts" / "finetune.py"
     script.write_text(script.read_text().replace('if __name__ == "__main__":', TELL + 'if __name__ == "__main__":'))
+    with (project.folder / "Snakefile").open("a") as snakefile:
+        snakefile.write(ASK_EVERY_SECOND)
     project.run("data/tokens/tiny-bpe/messages/test.parquet", "checkpoints/base/tiny/model.safetensors")
     return project
 

@@ -16,13 +16,11 @@ from tests.pipeline.conftest import Project
 
 pytestmark = pytest.mark.slow
 
-# Slurm is asked every second whether a job has ended: the profile's ten would be most of these tests.
-QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10")
 CHECKPOINT = "checkpoints/finetuned/tiny/spam/seed-1/model.safetensors"
 
 
 def on_cluster(project: Project, slurm: Slurm, *arguments: str) -> None:
-    result = project.snakemake(*QUICK, *arguments, **slurm.environment)
+    result = project.snakemake(*arguments, **slurm.environment)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -50,7 +48,7 @@ def test_whole_pipeline_and_nothing_to_do_elsewhere_afterwards(project: Project,
     train_in_two_processes(project)
     on_cluster(project, slurm, "--workflow-profile", "profiles/slurm", "--forceall", *TWO_GPUS)
     assert (project.folder / "results/tiny/report.html").is_file()
-    # prepare, train_tokenizer, tokenize, random_weights, verify_weights, baselines, finetune, predict; the rest is local.
+    # prepare, train_tokenizer, tokenize, random_weights, verify_weights, baselines, finetune and predict.
     assert [*slurm.states().values()] == ["COMPLETED"] * 8
     assert_one_job_had_two_processes_and_two_gpus(project)
     # Neither the executor nor what a job asks for is a reason to rerun.
@@ -69,15 +67,13 @@ def test_profile_option_does_not_lose_a_gpu_to_the_default_profile(project: Proj
 
 
 @contextmanager
-def running(project: Project, slurm: Slurm, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def running(project: Project, slurm: Slurm, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
     """Snakemake on the cluster; ended with the block, if it has not ended by itself."""
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *QUICK, *arguments]
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", *arguments]
     variables = os.environ | slurm.environment | {"PYTHONPATH": str(project.folder / "src"), "NO_COLOR": "1"}
     with (
         (project.folder / "output.txt").open("w") as output,
-        subprocess.Popen(
-            command, cwd=project.folder, env=variables, stdout=output, stderr=output, text=True
-        ) as process,
+        subprocess.Popen(command, cwd=project.folder, env=variables, stdout=output, stderr=output) as process,
     ):
         try:
             yield process
@@ -87,7 +83,7 @@ def running(project: Project, slurm: Slurm, *arguments: str) -> Iterator["subpro
 
 def test_requeued_and_cancelled_training_ends_in_the_same_bytes(project: Project, slurm: Slurm, tmp_path: Path) -> None:
     config = project.config()
-    config["runs"]["spam"]["training"] = {"epochs": 400, "batch_size": 8, "evaluations": 400}
+    config["runs"]["spam"]["training"] = {"epochs": 200, "batch_size": 8}
     project.write_config(config)
     undisturbed = Project(Path(shutil.copytree(project.folder, tmp_path / "undisturbed")))
     undisturbed.run(CHECKPOINT)

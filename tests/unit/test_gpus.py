@@ -77,8 +77,7 @@ def test_gpus_counted_by_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus() == []
     program = tmp_path / "nvidia-smi"
-    program.write_text(
-        "#!/bin/sh\necho 'GPU 0: A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0:\nGPU 1: A100 (UUID: GPU-2)'\n"
-    )
+    listed = "GPU 0: A100 (UUID: GPU-1)\n  MIG 1g.5gb Device 0:\nGPU 1: A100 (UUID: GPU-2)"
+    program.write_text(f"#!/bin/sh\necho '{listed}'\n")
     program.chmod(0o755)
     assert visible_gpus() == ["0", "1"]
