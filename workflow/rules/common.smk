@@ -28,7 +28,7 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Threads that wait for each other sleep (OpenMP's default is to spin, which takes a core that anything else may want:
 # docs/performance.md).
 shell.prefix(
-    "set -euo pipefail; trap : TERM; tee() (trap '' TERM; exec tee \"$@\"); "
+    "set -euo pipefail; trap : TERM; tee() {{ trap '' TERM; exec tee \"$@\"; }}; "
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
     f" SCRIPTS={shlex.quote(str(SCRIPTS))} OMP_WAIT_POLICY=${{{{OMP_WAIT_POLICY:-passive}}}}; "
 )
