@@ -2,18 +2,28 @@
 
 import hashlib
 import importlib.util
-import random
 import socket
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from email.message import Message
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from faulty_server import (
+    FILE,
+    HASTY,
+    OTHER_SHA256,
+    SHA256,
+    Server,
+    breaks_off,
+    closed_port,
+    rest,
+    send,
+    serving,
+    status,
+    whole,
+)
 
 from gptsmith.config.sources import Source
 from gptsmith.errors import UserError
@@ -21,90 +31,6 @@ from gptsmith.files import read_json
 from gptsmith.sources.fetch import download_source, extract_source, fetch_file, read_record, record_path
 from gptsmith.sources.http import Patience, download
 from gptsmith.sources.pypi import download_wheel
-
-FILE = random.Random(0).randbytes(600_000)
-SHA256 = hashlib.sha256(FILE).hexdigest()
-OTHER_SHA256 = hashlib.sha256(b"").hexdigest()
-HASTY = Patience(attempts=3, backoff=0, longest_wait=0, connect=5, read=5)
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Server:
-    """Answers each path by a function; remembers the headers of the requests."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.requests: list[tuple[str, Message]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.requests.append((self.path, self.headers))
-                server.answers.get(self.path, status(404))(self)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.http.server_port}"
-
-    def serves(self, path: str, *answers: Answer) -> str:
-        """Answer requests for `path` by each of `answers` in turn, then by the last; return the URL."""
-        left = list(answers)
-        self.answers[path] = lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
-        return f"http://{self.host}{path}"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    with serving(server.http):
-        yield server
-
-
-@contextmanager
-def serving(http: ThreadingHTTPServer) -> Iterator[ThreadingHTTPServer]:
-    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield http
-    http.shutdown()
-    http.server_close()
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-
-
-def status(code: int, **headers: str) -> Answer:
-    return lambda handler: send(handler, code, b"", {"Content-Length": "0", **headers})
-
-
-def whole(body: bytes = FILE, **headers: str) -> Answer:
-    return lambda handler: send(handler, 200, body, {"Content-Length": str(len(body)), **headers})
-
-
-def breaks_off(after: int, length: int = len(FILE), **headers: str) -> Answer:
-    return lambda handler: send(handler, 200, FILE[:after], {"Content-Length": str(length), **headers})
-
-
-def rest(body: bytes = FILE) -> Answer:
-    """What a server that supports Range does."""
-
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-        content_range = f"bytes {start}-{len(body) - 1}/{len(body)}"
-        send(handler, 206, body[start:], {"Content-Length": str(len(body) - start), "Content-Range": content_range})
-
-    return answer
-
-
-def send(handler: BaseHTTPRequestHandler, code: int, body: bytes, headers: dict[str, str]) -> None:
-    handler.send_response(code)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.end_headers()
-    handler.wfile.write(body)
 
 
 def get(url: str, target: Path, sha256: str | None = SHA256, mirror: str | None = None) -> str:
@@ -117,24 +43,6 @@ def fails(url: str, target: Path, sha256: str | None = SHA256, mirror: str | Non
         get(url, target, sha256, mirror)
     assert list(target.parent.iterdir()) == []
     return str(caught.value)
-
-
-def closed_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    (tmp_path / "raw").mkdir()
-    return tmp_path / "raw" / "file"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Where tests keep what is not to be mistaken for leftovers."""
-    return tmp_path
 
 
 # One URL
@@ -212,7 +120,7 @@ def test_passing_trouble_is_waited_out(server: Server, target: Path, code: int) 
 
 def test_lasting_trouble_is_given_up(server: Server, target: Path) -> None:
     url = server.serves("/file", status(503))
-    assert fails(url, target) == f"{url}: HTTP status 503 Service Unavailable"
+    assert fails(url, target) == f"{url}: HTTP status 503 Service Unavailable, 3 times; run again later"
     assert len(server.requests) == HASTY.attempts
 
 
@@ -253,7 +161,10 @@ def test_no_server_is_a_plain_error_without_the_password(target: Path) -> None:
 def test_a_proxy_out_of_reach_is_named_as_the_cause(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port()}")
     message = fails("http://data.example/file", target)
-    assert message == "http://data.example/file: the proxy fails: Connection refused"
+    assert message == (
+        "http://data.example/file: the proxy fails: Connection refused; "
+        "check the environment's http_proxy and https_proxy, or name the host in no_proxy"
+    )
 
 
 def test_a_server_that_says_nothing_is_given_up(target: Path) -> None:

@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import pytest
 
+from gptsmith.config.limits import LIMITS, Limits
 from gptsmith.errors import UserError
-from gptsmith.sources.archives import Limits, read_member
+from gptsmith.sources.archives import read_member
 
 TEXT = b"label\ttext\n" * 1000
 
 
-def content(archive: Path, member: str, limits: Limits = Limits()) -> bytes:  # noqa: B008 (frozen)
+def content(archive: Path, member: str, limits: Limits = LIMITS) -> bytes:
     return b"".join(read_member(archive, member, "the archive", limits))
 
 
@@ -179,7 +180,7 @@ def test_bombs_are_refused_before_they_unpack(tmp_path: Path, bomb: Callable[[Pa
     tracemalloc.start()
     try:
         with pytest.raises(UserError, match="unpacks"):
-            next(read_member(archive, "data", "the archive"))
+            next(read_member(archive, "data", "the archive", LIMITS))
         assert tracemalloc.get_traced_memory()[1] < 2 << 20
     finally:
         tracemalloc.stop()
@@ -193,9 +194,9 @@ def test_a_zip_that_understates_the_size_yields_no_more_than_it_says(tmp_path: P
 
 def test_the_limit_on_the_size_holds_whatever_the_ratio(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"data": TEXT}, zipfile.ZIP_STORED)
-    assert content(archive, "data", Limits(size=len(TEXT))) == TEXT
-    with pytest.raises(UserError, match="more than is allowed"):
-        content(archive, "data", Limits(size=len(TEXT) - 1))
+    assert content(archive, "data", Limits(unpacked_gb=len(TEXT) / 1e9)) == TEXT
+    with pytest.raises(UserError, match=r"more than execution\.limits allows"):
+        content(archive, "data", Limits(unpacked_gb=(len(TEXT) - 1) / 1e9))
 
 
 def damaged_zip(path: Path) -> None:

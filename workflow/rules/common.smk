@@ -43,6 +43,11 @@ REPORT = f"results/{NAME}/report.html"
 METRICS = f"results/{NAME}/metrics.json"
 
 
+def limits(_wildcards):
+    """As JSON: a function, because Snakemake takes braces in a plain string for wildcards."""
+    return canonical_json(CONFIG.execution.limits)
+
+
 def one_of(names):
     """Regular expression of a wildcard that stands for one of `names`, and for nothing if there are none."""
     return "|".join(map(re.escape, names)) or "(?!)"

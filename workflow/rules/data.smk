@@ -18,11 +18,13 @@ rule download:
         dataset=one_of(filter(is_downloaded, DATASETS)),
     resources:
         mirror=MIRROR,
+        limits=limits,
     params:
         settings=lambda wildcards: sources_of(wildcards.dataset),
         code=code_of("download.py"),
     shell:
         'python "$SCRIPTS/download.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        " --limits {resources.limits:q}"
         " --output {output.archive:q} 2>&1 | tee -i {log:q}"
 
 
@@ -38,12 +40,15 @@ rule extract:
     wildcard_constraints:
         dataset=one_of(filter(is_extracted, DATASETS)),
         extension="[a-z]+",
+    resources:
+        limits=limits,
     params:
         settings=lambda wildcards: sources_of(wildcards.dataset),
         content=own_content,
         code=code_of("extract.py"),
     shell:
         'python "$SCRIPTS/extract.py" --settings {params.settings:q} --archive {input.archive:q}'
+        " --limits {resources.limits:q}"
         " --output {output:q} 2>&1 | tee -i {log:q}"
 
 

@@ -16,11 +16,13 @@ rule download_weights:
         model=one_of(models_from("huggingface")),
     resources:
         mirror=MIRROR,
+        limits=limits,
     params:
         settings=lambda wildcards: canonical_json(MODELS[wildcards.model].huggingface),
         code=code_of("download_weights.py"),
     shell:
         'python "$SCRIPTS/download_weights.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        " --limits {resources.limits:q}"
         " --output {output:q} 2>&1 | tee -i {log:q}"
 
 

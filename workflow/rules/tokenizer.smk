@@ -41,12 +41,14 @@ rule fetch_tokenizer:
         tokenizer=one_of(PUBLISHED_TOKENIZERS),
     resources:
         mirror=MIRROR,
+        limits=limits,
     params:
         settings=lambda wildcards: canonical_json(TOKENIZERS[wildcards.tokenizer]),
         content=lambda wildcards: [content_of(file) for file in local_files_of_tokenizer(wildcards)],
         code=code_of("fetch_tokenizer.py"),
     shell:
         'python "$SCRIPTS/fetch_tokenizer.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        " --limits {resources.limits:q}"
         " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee -i {log:q}"
 
 

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, model_validator
 
+from gptsmith.config.limits import Limits
 from gptsmith.config.strict import STRICT
 
 Sharding = Literal["none", "full"]
@@ -19,6 +20,8 @@ class Execution(BaseModel):
     """Where the model runs; `auto` takes a CUDA GPU, then Apple's, then the CPU."""
     mirror: str | None = None
     """Directory or URL that holds copies of the downloads as `<host>/<path>`."""
+    limits: Limits = Limits()
+    """The most that a download or an archive may bring."""
     threads: PositiveInt = 2
     """CPU threads of a training or generation, at most what `--cores` allows."""
     features_gb: NonNegativeInt = 10

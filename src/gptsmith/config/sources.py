@@ -1,10 +1,20 @@
 """Where bytes come from: a URL, a distribution on a package index, or a file of the user's own."""
 
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from gptsmith.config.strict import STRICT
+
+
+def _address(url: str) -> str:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError(f"not a web address ({error})") from error
+    return url
+
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -14,7 +24,7 @@ class Source(BaseModel):
 
     model_config = STRICT
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$")] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+/\S*$"), AfterValidator(_address)] | None = None
     """Address to download (http or https)."""
     pypi: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+$")] | None = None
     """`name==version` of a wheel on a package index, fetched with your own pip settings."""

@@ -17,31 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from gptsmith.config.limits import Limits
 from gptsmith.errors import UserError
+from gptsmith.sources.checksum import web_page_hint
 
 CHUNK_BYTES = 1 << 20
+# What unpacks to no more than this is no bomb, whatever the ratio.
+HARMLESS_BYTES = 1 << 20
+ALLOWED = "more than execution.limits allows (unpacked_gb, unpack_ratio)"
 UNPACKERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 # What the libraries raise for a broken archive (zipfile the last but one for a method it does not know).
 DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """How far an archive may unpack before it is taken for a bomb."""
-
-    size: int = 2 << 30
-    """Bytes of the member; of everything before it too in a tar, which has to be read through."""
-    ratio: int = 200
-    """Unpacked bytes for each packed one..."""
-    small: int = 1 << 20
-    """...in what unpacks to more bytes than this."""
-
-    def most(self, packed: int) -> int:
-        """Bytes that `packed` bytes may unpack to."""
-        return min(self.size, max(self.small, self.ratio * packed))
-
-
-def read_member(archive: Path, member: str, what: str, limits: Limits = Limits()) -> Iterator[bytes]:
+def read_member(archive: Path, member: str, what: str, limits: Limits) -> Iterator[bytes]:
     """Yield the content of the file `member` in chunks; the archive's kind is told by its content.
 
     Raises UserError, beginning with `what`, when the archive is damaged or is none, when the member is
@@ -55,7 +44,10 @@ def read_member(archive: Path, member: str, what: str, limits: Limits = Limits()
     try:
         yield from read(archive, member, what, limits)
     except DAMAGED as error:
-        raise UserError(f"{what}: not a readable zip, wheel or tar, it begins with {start!r} ({error})") from error
+        hint = web_page_hint(archive)
+        raise UserError(
+            f"{what}: not a readable zip, wheel or tar, it begins with {start!r} ({error}){hint}"
+        ) from error
 
 
 def _read_zip(archive: Path, member: str, what: str, limits: Limits) -> Iterator[bytes]:
@@ -73,8 +65,8 @@ def _read_zip(archive: Path, member: str, what: str, limits: Limits) -> Iterator
             raise UserError(f"{what}: {member} is packed by method {info.compress_type}; only deflate is read")
         # zipfile yields no more than file_size bytes, whatever the member unpacks to.
         packed = min(info.compress_size, archive.stat().st_size)
-        if info.file_size > limits.most(packed):
-            raise UserError(f"{what}: {member} unpacks from {packed} to {info.file_size} bytes, more than is allowed")
+        if info.file_size > _most(packed, limits):
+            raise UserError(f"{what}: {member} unpacks from {packed} to {info.file_size} bytes, {ALLOWED}")
         with opened.open(info) as content:
             while chunk := content.read(CHUNK_BYTES):
                 yield chunk
@@ -85,7 +77,7 @@ def _read_tar(archive: Path, member: str, what: str, limits: Limits) -> Iterator
         start = file.read(8)
     unpack = next((unpack for magic, unpack in UNPACKERS.items() if start.startswith(magic)), open)
     with unpack(archive, "rb") as stream:
-        bounded = _Bounded(stream, limits.most(archive.stat().st_size), what)
+        bounded = _Bounded(stream, _most(archive.stat().st_size, limits), what)
         with tarfile.open(fileobj=bounded, mode="r:") as opened:  # type: ignore[call-overload]
             members = list(opened)
             _check_listed_once(member, [info.name for info in members], what)
@@ -118,7 +110,12 @@ class _Bounded:
 
     def _check(self, position: int) -> None:
         if position > self.most:
-            raise UserError(f"{self.what}: unpacks to more than {self.most} bytes, which is not allowed")
+            raise UserError(f"{self.what}: unpacks to more than {self.most} bytes, {ALLOWED}")
+
+
+def _most(packed: int, limits: Limits) -> int:
+    """Bytes that `packed` bytes may unpack to."""
+    return min(int(limits.unpacked_gb * 1e9), max(HARMLESS_BYTES, limits.unpack_ratio * packed))
 
 
 def _check_listed_once(member: str, names: list[str], what: str) -> None:
