@@ -1,7 +1,6 @@
 """What every command-line script of the pipeline does alike: arguments, and how it ends in an error."""
 
 import argparse
-import errno
 import json
 import os
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gptsmith.errors import UserError
+from gptsmith.files import NO_PERMISSION, NO_SPACE
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
@@ -73,9 +73,9 @@ def _plain_words(error: Exception) -> str | None:
     """What to tell the user, or None when the error is a bug."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         return f"no space left on the disk{_place(error)}: free some, then run again"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in NO_PERMISSION:
         return f"not allowed to read or write{_place(error)}: check the permissions"
     if isinstance(error, FileNotFoundError):
         return f"no such file{_place(error)}"

@@ -1,6 +1,7 @@
 """Writing files so that a name either holds the whole content or does not exist."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,27 +12,42 @@ from typing import Any
 
 from gptsmith.errors import UserError
 
+# What a disk or folder says that does not take a file: full, over quota, larger than allowed; no permission, read-only.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 @contextlib.contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `target`; flush it to disk and rename it when the block succeeds.
 
-    When the block raises, the temporary file is removed and `target` is left as it was.
+    When the block raises, the temporary file is removed and `target` is left as it was; an OSError about the
+    disk or its permissions names `target`.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        # A write that fails names no file, a copy the wrong one, and the temporary one means nothing to anybody.
+        if error.errno in NO_SPACE or (error.errno in NO_PERMISSION and _is_temporary(error.filename, target)):
+            error.filename = str(target)
         raise
+
+
+def _is_temporary(filename: str | None, target: Path) -> bool:
+    return filename is not None and Path(filename).name.startswith(f".{target.name}.")
 
 
 def _umask() -> int:

@@ -501,34 +501,39 @@ HOSTILE = [
 ]
 
 
-def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
-    results = Results(tmp_path)
-    results.labels = [HOSTILE[0], HOSTILE[1], HOSTILE[2]]
+def hostile_results(folder: Path, texts: list[str]) -> Results:
+    """Six texts where texts, labels, categories, answers, reasons, places and machines are expected."""
+    results = Results(folder)
+    results.labels = [texts[0], texts[1], texts[2]]
     results.write()
     del results.settings["runs"]["spam"]
-    frame = pd.read_parquet(tmp_path / "spam-random/seed-1/predictions.parquet")
-    frame["text"] = [HOSTILE[row % len(HOSTILE)] + "x" * 1_000_000 * (row == 7) for row in frame["id"]]
-    frame["prediction"] = HOSTILE[0]
+    frame = pd.read_parquet(folder / "spam-random/seed-1/predictions.parquet")
+    frame["text"] = [texts[row % len(texts)] + "x" * 1_000_000 * (row == 7) for row in frame["id"]]
+    frame["prediction"] = texts[0]
     frame[[f"probability_{label}" for label in results.labels]] = [0.9, 0.1, 0.0]
     results.table("spam-random/seed-1/predictions.parquet", frame)
     answers = [
         {**response(item, False), **dict.fromkeys(("instruction", "input", "response"), text), "category": text}
-        for item, text in enumerate([*HOSTILE, "\ud800 alone", "y" * 1_000_000])
+        for item, text in enumerate([*texts, "\ud800 alone", "y" * 1_000_000])
     ]
     results.lines("assistant/seed-1/responses.jsonl", answers)
     results.lines("assistant/before/responses.jsonl", answers)
 
     def rename(summary: dict[str, Any]) -> None:
-        summary["categories"] = dict(zip(HOSTILE, [*summary["categories"].values()] * 2, strict=True))
+        summary["categories"] = dict(zip(texts, [*summary["categories"].values()] * 2, strict=True))
 
     results.edit("assistant/summary.json", rename)
     results.edit(
         "spam-random/seed-1/provenance.json",
-        lambda p: p.update(device=HOSTILE[0], git_commit=HOSTILE[1], platform=HOSTILE[5]),
+        lambda p: p.update(device=texts[0], git_commit=texts[1], platform=texts[5]),
     )
-    results.edit("prepared/sms.json", lambda report: report["dropped"].update({HOSTILE[4]: 3}))
-    results.settings["datasets"]["sms"]["sources"] = [{"path": HOSTILE[4]}]
-    html = results.build()
+    results.edit("prepared/sms.json", lambda report: report["dropped"].update({texts[4]: 3}))
+    results.settings["datasets"]["sms"]["sources"] = [{"path": texts[4]}]
+    return results
+
+
+def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
+    html = hostile_results(tmp_path, HOSTILE).build()
 
     page = assert_inert(html)
     assert len(html) < 700_000

@@ -7,6 +7,9 @@ from gptsmith.errors import UserError
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Of llama.cpp, TensorFlow, JAX, ONNX.
+OTHER_FORMATS = (".gguf", ".ggml", ".h5", ".msgpack", ".onnx")
+CONVERT = f"where you trust it, load it with transformers and save_pretrained it: that writes {WEIGHTS}"
 
 
 def weights_file(folder: Path) -> Path:
@@ -16,12 +19,12 @@ def weights_file(folder: Path) -> Path:
         return path
     if (folder / f"{WEIGHTS}.index.json").is_file():
         raise UserError(f"{folder}: the weights are in several files (sharded); save them as one {WEIGHTS}")
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLES)
-    if pickles:
-        raise UserError(
-            f"{folder}: {pickles[0]} is a pickle, and reading a pickle can run any code it carries; "
-            f"save the model as {WEIGHTS} (save_pretrained does)"
-        )
+    names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+    if pickles := [name for name in names if name.lower().endswith(PICKLES)]:
+        reason = "a pickle, and reading a pickle can run any code it carries"
+        raise UserError(f"{folder}: {pickles[0]} is {reason}; {CONVERT}")
+    if others := [name for name in names if name.lower().endswith(OTHER_FORMATS)]:
+        raise UserError(f"{folder}: {others[0]} is in a form that is not read; {CONVERT}")
     raise UserError(f"{path}: no such file")
 
 

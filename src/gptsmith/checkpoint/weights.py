@@ -1,6 +1,10 @@
 """Reading and writing model.safetensors. Nothing here can run code that a file carries."""
 
 import contextlib
+import json
+import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -99,7 +103,20 @@ def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     with safetensors_errors(path, "not a whole safetensors file"), safe_open(path, framework="pt") as file:
+        _check_names(path)
         yield file
+
+
+def _check_names(path: Path) -> None:
+    """Raise UserError where a name is in the header twice: readers differ in which of the two they take.
+
+    The library has read the header before and bounds its length.
+    """
+    with path.open("rb") as file:
+        pairs = json.loads(file.read(int.from_bytes(file.read(8), "little")), object_pairs_hook=list)
+    names = [name for name, _ in pairs]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise UserError(f"{path}: {twice} is in the header {names.count(twice)} times")
 
 
 def _header(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -110,8 +127,10 @@ def _header(file: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 @contextlib.contextmanager
 def safetensors_errors(path: Path, meaning: str) -> Iterator[None]:
-    """Turn the library's error into a UserError that says what it means for `path`."""
+    """Turn the library's error into the OSError that it was, or a UserError that says what it means for `path`."""
     try:
         yield
     except SafetensorError as error:
+        if (number := re.search(r"\(os error (\d+)\)", str(error))) is not None:
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
         raise UserError(f"{path}: {meaning} ({error})") from error

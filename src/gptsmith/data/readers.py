@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import Format
+from gptsmith.data.expansion import check_expansion
 from gptsmith.errors import UserError
 
 MAX_FIELD_CHARACTERS = 2**31 - 1  # the csv module's own limit is 131,072: shorter than a long document
@@ -199,6 +200,7 @@ def _read_parquet(path: Path, columns: list[str]) -> Rows:
             for column in columns:
                 if column not in names:
                     raise _missing_column(str(path), column, names, NAME_IT)
+            check_expansion(path, columns)
             found = file.read(columns=columns).to_pydict()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error, "cannot be read as Parquet") from error
