@@ -31,6 +31,7 @@ from gptsmith.tokenizer.files import write_tokenizer
 if TYPE_CHECKING:
     from conftest import Project
 
+pytestmark = pytest.mark.slow
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 SHAPE = {"context_length": 64, "d_model": 16, "n_layers": 2, "n_heads": 2}
 REVISION = "0" * 40
