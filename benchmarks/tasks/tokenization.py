@@ -85,7 +85,7 @@ def _write_texts(texts: list[str], megabytes: int, folder: Path) -> None:
     repetitions = round(megabytes * 1e6 / sum(len(text.encode()) for text in texts))
     rows = texts * repetitions
     table = pa.table({"id": range(len(rows)), "text": rows}, schema=PREPARED["text"])
-    write_prepared(folder, {"train": table, "validation": table[:0], "test": table[:0]}, {"task": "text"})
+    write_prepared(folder, {"train": table.to_batches(), "validation": [], "test": []}, {"task": "text"})
 
 
 def _measured(side: str, megabytes: int, tokenizer: Path, settings: Settings) -> tuple[float, float]:

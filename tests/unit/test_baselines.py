@@ -23,7 +23,7 @@ def prepare(
         frame.insert(0, "id", range(start, start + len(frame)))
         tables[split] = pa.Table.from_pandas(frame, schema=SCHEMAS[task], preserve_index=False)
         start += len(frame)
-    write_prepared(folder, tables, {"task": task} | report)
+    write_prepared(folder, {split: table.to_batches() for split, table in tables.items()}, {"task": task} | report)
     return folder
 
 

@@ -84,7 +84,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         )
         for split, n in zip(SPLITS, (11, 5, 6), strict=True)
     }
-    write_prepared(folder / "classification", rows, {"task": "classification", "labels": LABELS})
+    batches = {split: table.to_batches() for split, table in rows.items()}
+    write_prepared(folder / "classification", batches, {"task": "classification", "labels": LABELS})
     write_random_model(SHAPE, 1, folder / "tokenizer", folder / "tied")
     write_random_model(SHAPE.model_copy(update={"tie_embeddings": False}), 1, folder / "tokenizer", folder / "untied")
     return Project(folder)

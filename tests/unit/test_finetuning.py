@@ -77,7 +77,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for task, dataset in datasets:
         tables = {split: prepared_rows(task, n) for split, n in (("train", 20), ("validation", 6), ("test", 6))}
         labels = {"labels": ["ham", "spam"]} if task == "classification" else {}
-        write_prepared(folder / task, tables, {"task": task, **labels})
+        batches = {split: table.to_batches() for split, table in tables.items()}
+        write_prepared(folder / task, batches, {"task": task, **labels})
         tokenize_dataset(folder / task, dataset, tokenizer, folder / "tokens" / task)
     write_random_model(SHAPE, 1, folder / "tokenizer", folder / "base")
     return Project(folder)

@@ -54,7 +54,8 @@ def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
         encoded = {"id": ids, "input_ids": [tokenizer.encode(text) for text in texts], "label": [i % 3 for i in ids]}
         pq.write_table(pa.table(encoded, schema=schema), tmp_path / "tokens" / f"{split}.parquet")
         first_id = ids[-1] + 1
-    write_prepared(tmp_path / "prepared", tables, {"task": "classification"})
+    batches = {split: table.to_batches() for split, table in tables.items()}
+    write_prepared(tmp_path / "prepared", batches, {"task": "classification"})
     model = new_classifier(SHAPE, len(LABELS), torch.Generator().manual_seed(1))
     with torch.no_grad():
         for parameter in model.parameters():

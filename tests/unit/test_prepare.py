@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from gptsmith.config.datasets import Dataset
 from gptsmith.data import prepare as stage
+from gptsmith.data import prepared
 from gptsmith.data.mechanical import Item
 from gptsmith.data.prepare import prepare
 from gptsmith.data.prepared import SCHEMAS, SPLITS, read_report, read_split
@@ -310,7 +311,7 @@ def test_failed_write_leaves_no_report(tmp_path: Path, monkeypatch: pytest.Monke
     def full_disk(*arguments: Any, **options: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pq, "write_table", full_disk)
+    monkeypatch.setattr(prepared, "row_groups", full_disk)
     with pytest.raises(OSError, match="no space"):
         prepare(tmp_path / "raw", dataset, 1, tmp_path / "prepared")
     assert not (tmp_path / "prepared/report.json").exists()

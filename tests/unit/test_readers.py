@@ -1,5 +1,6 @@
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,24 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def read(path: Path, content: str | bytes, wanted: str = "label text", **settings: Any) -> Rows:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_rows(path, Format(**settings), wanted.split())
+    return together(read_rows(path, Format(**settings), wanted.split()))
+
+
+def together(batches: Iterable[Rows]) -> Rows:
+    path, columns, unit, numbers = None, {}, "", []
+    for rows in batches:
+        path, unit = rows.path, rows.unit
+        numbers += rows.numbers
+        for name, values in rows.columns.items():
+            columns.setdefault(name, []).extend(values)
+    return Rows(path, columns, unit, numbers)
 
 
 def refusal(path: Path, content: str | bytes | None, wanted: str = "label text", **settings: Any) -> str:
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
-        read_rows(path, Format(**settings), wanted.split())
+        list(read_rows(path, Format(**settings), wanted.split()))
     message = str(caught.value)
     assert message.startswith("mine")
     assert message.count("\n") <= 1
@@ -90,7 +101,7 @@ def test_parquet(path: Path) -> None:
     label = pa.array(["a", "b"]).dictionary_encode()
     text = pa.array(["x", None], pa.large_string())
     pq.write_table(pa.table({"label": label, "text": text, "n": [1, 2], "f": [0.5, float("nan")]}), path)
-    rows = read_rows(path, Format(type="parquet"), ["label", "text", "n", "f"])
+    rows = together(read_rows(path, Format(type="parquet"), ["label", "text", "n", "f"]))
     assert rows.columns == {"label": ["a", "b"], "text": ["x", ""], "n": ["1", "2"], "f": ["0.5", ""]}
     assert rows.place(1) == "mine, row 2"
 
@@ -180,7 +191,7 @@ def test_sms_spam_collection(path: Path) -> None:
 @pytest.mark.skipif(not MIRROR.is_dir(), reason="the mirror with the instruction data is not there")
 def test_instruction_data(path: Path) -> None:
     found = next(MIRROR.rglob("instruction-data.json"))
-    rows = read_rows(found, Format(type="json"), ["instruction", "input", "output"])
+    rows = together(read_rows(found, Format(type="json"), ["instruction", "input", "output"]))
     assert [dict(zip(rows.columns, entry, strict=True)) for entry in zip(*rows.columns.values(), strict=True)] == (
         json.loads(found.read_text(encoding="utf-8"))
     )

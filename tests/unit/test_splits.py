@@ -20,8 +20,10 @@ def share(split: Split, name: str) -> Fraction:
 
 
 def divide(strata: list[str], split: Split, seed: int = 0, rows: list[int] | None = None) -> dict[str, list[int]]:
-    rows = list(range(len(strata))) if rows is None else rows
-    return stratified_split(rows, strata, split, np.random.Generator(np.random.PCG64(seed)))
+    chosen = np.arange(len(strata)) if rows is None else np.array(rows)
+    codes = np.array([sorted(set(strata)).index(stratum) for stratum in strata], np.int32)
+    assigned = stratified_split(chosen, codes, split, np.random.Generator(np.random.PCG64(seed)))
+    return {name: np.flatnonzero(assigned == number).tolist() for number, name in enumerate(SPLITS)}
 
 
 @given(st.lists(st.sampled_from("abcde"), max_size=60), splits, st.integers(0, 2**32))

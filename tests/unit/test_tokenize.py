@@ -13,14 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
-from gptsmith.data.prepared import SCHEMAS, write_prepared
+from gptsmith.data import prepared as prepared_files
+from gptsmith.data.prepared import SCHEMAS, read_batches, row_groups, write_prepared
 from gptsmith.data.prompts import format_prompt
+from gptsmith.data.shards import Shard
 from gptsmith.errors import UserError
-from gptsmith.tokenizer import processes, tokenize
+from gptsmith.tokenizer import fast, processes
 from gptsmith.tokenizer.bpe import END_OF_TEXT, BytePairEncoding, train
 from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
-from gptsmith.tokenizer.tokenize import tokenize_dataset
+from gptsmith.tokenizer.tokenize import join_shards, tokenize_dataset
 from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
 from gptsmith.tokenizer.training import train_tokenizer
 
@@ -57,8 +59,8 @@ def tokenizer(byte_pairs: BytePairEncoding, tmp_path_factory: pytest.TempPathFac
 def prepare(folder: Path, task: str, labels: list[str] | None = None) -> Path:
     """Prepare ROWS of a task: all in train, all but the first in validation, none in test."""
     table = pa.Table.from_pylist(ROWS[task], schema=SCHEMAS[task])
-    tables = {"train": table, "validation": table.slice(1), "test": table.slice(0, 0)}
-    write_prepared(folder, tables, {"task": task} | ({"labels": labels} if labels else {}))
+    splits = {"train": table.to_batches(), "validation": table.slice(1).to_batches(), "test": []}
+    write_prepared(folder, splits, {"task": task} | ({"labels": labels} if labels else {}))
     return folder
 
 
@@ -159,25 +161,29 @@ def test_text_tokens_of_more_than_one_batch(tmp_path: Path, tokenizer: Tokenizer
     assert [tokens[row].tolist() for row in range(len(tokens))] == encoded
 
 
-@pytest.mark.parametrize("rows", [1, 1024, 1025])
-@pytest.mark.parametrize("chunk_bytes", [1, 700, 2**20])
-def test_chunks_hold_all_rows_in_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, chunk_bytes: int
+@pytest.mark.parametrize("batch_rows", [1, 7, 2500])
+@pytest.mark.parametrize("group_bytes", [1, 700, 2**20])
+def test_row_groups_hold_all_rows_in_order_however_they_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int, group_bytes: int
 ) -> None:
-    monkeypatch.setattr(tokenize, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(prepared_files, "ROW_GROUP_BYTES", group_bytes)
     table = pa.Table.from_pylist(ROWS["text"], schema=SCHEMAS["text"])
-    pq.write_table(table.slice(0, rows), tmp_path / "train.parquet")
-    chunks = list(tokenize._chunks(tmp_path / "train.parquet", "text"))
-    assert pa.Table.from_batches(chunks).equals(table.slice(0, rows))
-    assert all(len(chunk) == 1 or chunk.nbytes <= chunk_bytes for chunk in chunks)
-    # What other processes are sent is the rows of the chunk, not all that they were cut from.
-    assert all(len(pickle.dumps(chunk)) < chunk.nbytes + 1000 for chunk in chunks)
+    groups = list(row_groups(table.to_batches(batch_rows)))
+    assert pa.Table.from_batches(groups).equals(table)
+    assert groups == list(row_groups(table.to_batches()))
+    assert all(len(group) == 1 or group.nbytes <= group_bytes + 100 for group in groups)
+    assert len(groups) <= 2 * table.nbytes / group_bytes + 1 or len(groups) == len(table)
+    # What other processes are sent is the rows of the group, not all that they were cut from.
+    assert all(len(pickle.dumps(group)) < group.nbytes + 1000 for group in groups)
+    write_prepared(tmp_path, {"train": groups, "validation": [], "test": []}, {"task": "text"})
+    assert list(read_batches(tmp_path / "train.parquet")) == groups
+    assert list(read_batches(tmp_path / "test.parquet")) == []
 
 
 def test_any_number_of_processes_writes_the_same_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
 ) -> None:
-    monkeypatch.setattr(tokenize, "CHUNK_BYTES", 10_000)
+    monkeypatch.setattr(prepared_files, "ROW_GROUP_BYTES", 10_000)
     monkeypatch.setattr(processes, "HEAD_START", 1)
     prepared = prepare(tmp_path / "prepared", "text")
     for number in (1, 2):
@@ -188,12 +194,54 @@ def test_any_number_of_processes_writes_the_same_files(
     assert len(read_tokens(two)) == 0
 
 
+@pytest.mark.parametrize("task", ["classification", "text"])
+def test_any_number_of_shards_gives_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer, task: str
+) -> None:
+    monkeypatch.setattr(prepared_files, "ROW_GROUP_BYTES", 3000)
+    labels, dataset = (["ham", "spam"], CLASSIFICATION) if task == "classification" else (None, TEXT)
+    prepared = prepare(tmp_path / "prepared", task, labels)
+    tokenize_dataset(prepared, dataset, tokenizer, tmp_path / "whole")
+    for total in (1, 2, 5, 8):
+        shards = [tmp_path / f"{number}-of-{total}" for number in range(total)]
+        for number, folder in enumerate(shards):
+            tokenize_dataset(prepared, dataset, tokenizer, folder, shard=Shard(number, total))
+        join_shards(shards, tmp_path / "joined")
+        for split in ("train", "validation", "test"):
+            whole, joined = (tmp_path / folder / f"{split}.parquet" for folder in ("whole", "joined"))
+            assert joined.read_bytes() == whole.read_bytes()
+    if task == "text":
+        assert all(len(read_tokens(folder / "train.parquet")) for folder in shards[:4])
+
+
+def test_shards_of_different_tokenizers_are_not_joined(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    prepared = prepare(tmp_path / "prepared", "text")
+    for number, each in enumerate((tokenizer, replace(tokenizer, content_hash="another"))):
+        tokenize_dataset(prepared, TEXT, each, tmp_path / str(number), shard=Shard(number, 2))
+    with pytest.raises(UserError, match=r"1/train\.parquet: of another tokenizer than .*0/train\.parquet"):
+        join_shards([tmp_path / "0", tmp_path / "1"], tmp_path / "joined")
+    assert list(tmp_path.glob("joined/*")) == []
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.text("ab'sre1 .\n\t\x1c\u00a0漢☕"), st.integers(1, 6))
+def test_a_long_text_encoded_in_pieces_has_the_same_ids(tokenizer: Tokenizer, text: str, length: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "_PIECE", length)
+        assert tokenizer.encode(text) == tokenizer.encoding.encode_ordinary(text)
+
+
+def test_a_long_text_is_encoded_in_pieces(monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer) -> None:
+    monkeypatch.setattr(fast, "_PIECE", 100)
+    assert len(list(tokenizer.encode_pieces("the cat of the line\n" * 500))) > 90
+
+
 def test_a_text_that_cannot_be_encoded_is_named_by_any_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokenizer: Tokenizer
 ) -> None:
     monkeypatch.setattr(processes, "HEAD_START", 0)
     table = pa.Table.from_pylist([{"id": 3, "text": "a"}, {"id": 5, "text": " " * 900_000}], schema=SCHEMAS["text"])
-    write_prepared(tmp_path, dict.fromkeys(("train", "validation", "test"), table), {"task": "text"})
+    write_prepared(tmp_path, dict.fromkeys(("train", "validation", "test"), table.to_batches()), {"task": "text"})
     for number in (1, 2):
         with pytest.raises(UserError, match=r"train\.parquet, id 5: at least 900,000 characters of white space"):
             tokenize_dataset(tmp_path, TEXT, tokenizer, tmp_path / "tokens", processes=number)

@@ -1,82 +1,123 @@
 """The stage that turns a raw file into a prepared dataset: read, clean, split, write.
 
 Duplicates go before the split, so that nothing a model is tested on was in its training.
+
+Texts pass through in batches. What is decided about all rows together (duplicates, splits) is decided on their
+digests and labels, which memory holds: about 60 bytes a row at most (docs/performance.md).
 """
 
+import itertools
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
-from gptsmith.data.cleaning import (
-    clean_column,
+from gptsmith.data.cleaning import undersample
+from gptsmith.data.duplicates import (
+    as_numbers,
     count_conflicts,
-    filled_column,
+    count_overlaps,
+    digests_of,
+    find_equal_rows,
     first_occurrences,
-    label_column,
-    undersample,
 )
 from gptsmith.data.mechanical import Item, generate
+from gptsmith.data.parts import count_rows, read_parts, write_part
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
-from gptsmith.data.readers import read_rows
 from gptsmith.data.splits import cut_document, stratified_split
 from gptsmith.errors import UserError
 
-Tables = dict[str, pa.Table]  # by split
-Facts = dict[str, Any]  # what the report says beyond the contents of the tables
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of the splits, which come as they are asked for, and what the report says about them."""
+
+    splits: dict[str, Iterable[pa.RecordBatch]]
+    contents: dict[str, dict[str, Any]]
+    """By split, the number of rows, and how many have each label or category, or how many characters they have."""
+    overlaps: dict[str, int]
+    facts: dict[str, Any]
+    """The rest of the report."""
 
 
 def prepare(raw: Path, dataset: Dataset, seed: int, output: Path) -> None:
     """Write the splits of the file `raw` and their report into the folder `output`.
 
-    The same file, settings and seed give the same rows. Raises UserError when the file is not as the
+    The same file, settings and seed give the same files. Raises UserError when the file is not as the
     settings say, or when a split or one of its classes would be left without rows.
     """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as folder:
+        part = Path(folder) / "rows.parquet"
+        write_part(raw, dataset, part)
+        prepare_parts(raw, [part], dataset, seed, output)
+
+
+def prepare_parts(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path) -> None:
+    """What `prepare` does after reading: `parts` (gptsmith.data.parts) are the shards of `raw`, in order."""
     generator = np.random.Generator(np.random.PCG64(seed))
+    digests = _read_digests(parts)
+    if not len(digests):
+        raise UserError(f"{raw}: the file holds no rows")
     match dataset:
         case ClassificationDataset():
-            tables, facts = _prepare_classification(raw, dataset, generator)
+            prepared = _prepare_classification(raw, parts, digests, dataset, generator)
         case InstructionDataset():
-            tables, facts = _prepare_instruction(raw, dataset, generator)
-            if dataset.mechanical is not None:
-                wanted = dataset.mechanical
-                items = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=seed)
-                _append_generated(tables, facts, items)
+            items = list[tuple[str, Item]]()
+            if (wanted := dataset.mechanical) is not None:
+                drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=seed)
+                items = [(split, item) for split in SPLITS for item in drawn[split]]
+            prepared = _prepare_instruction(parts, digests, dataset, items, generator)
         case TextDataset():
-            tables, facts = _prepare_text(raw, dataset, generator)
+            prepared = _prepare_text(parts, digests, dataset, generator)
     for split in SPLITS:
-        if getattr(dataset.split, split) and not tables[split].num_rows:
+        if getattr(dataset.split, split) and not prepared.contents[split]["rows"]:
             raise UserError(
                 f"{raw}: nothing is left for the {split} split. Add rows (or lines, to a single document), "
                 f"or set split.{split} to 0."
             )
     report = {
         "task": dataset.task,
-        "rows": sum(table.num_rows for table in tables.values()),
-        **facts,
-        "splits": _contents(tables),
-        "overlaps": _overlaps(tables),
+        "rows": sum(content["rows"] for content in prepared.contents.values()),
+        "rows_read": len(digests),
+        **prepared.facts,
+        "splits": prepared.contents,
+        "overlaps": prepared.overlaps,
     }
-    write_prepared(output, tables, report)
+    write_prepared(output, prepared.splits, report)
 
 
 def _prepare_classification(
-    raw: Path, dataset: ClassificationDataset, generator: np.random.Generator
-) -> tuple[Tables, Facts]:
-    rows = read_rows(raw, dataset.format, [dataset.text, dataset.label])
-    texts = filled_column(rows, dataset.text)
-    labels = label_column(rows, dataset.label, dataset.label_names)
-    distinct = first_occurrences(texts) if dataset.deduplicate else list(range(len(rows)))
-    kept = undersample(distinct, labels, generator) if dataset.balance == "undersample" else distinct
-    parts = stratified_split(kept, labels, dataset.split, generator)
+    raw: Path,
+    parts: Sequence[Path],
+    digests: np.ndarray,
+    dataset: ClassificationDataset,
+    generator: np.random.Generator,
+) -> Prepared:
+    found, codes = _read_names(parts, "label", len(digests))
+    names = dataset.label_names or {label: label for label in found}
+    for label in names:
+        if label not in found:
+            raise UserError(f"{raw}: no row has the label {label!r} that the dataset's labels list")
+    classes = sorted(set(names.values()))
+    if len(classes) == 1:
+        raise UserError(f"{raw}: every row has the label {classes[0]!r}; a classifier needs two or more")
+    labels = np.array([classes.index(names[label]) for label in found], np.int32)[codes]
 
-    classes = sorted(set(labels))
-    counts = {split: Counter(labels[row] for row in part) for split, part in parts.items()}
+    equal = find_equal_rows(digests)
+    distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
+    kept = undersample(distinct, labels, generator) if dataset.balance == "undersample" else distinct
+    assigned = stratified_split(kept, labels, dataset.split, generator)
+
+    counts = _counts(assigned, labels, classes)
     for label in classes:
         for split in SPLITS:
             share = getattr(dataset.split, split)
@@ -86,17 +127,21 @@ def _prepare_classification(
                     f"{raw}: label {label!r} has too few rows ({count}) to be in every split: none for {split} "
                     f"(share {share:g}).\nAdd rows of it, remove them all, or change the dataset's split."
                 )
-    columns = {"text": texts, "label": labels}
-    return _tables("classification", columns, parts), {
-        "rows_read": len(rows),
-        "dropped": {"duplicate": len(rows) - len(distinct), "undersampled": len(distinct) - len(kept)},
-        "labels": classes,
-        "positive_label": _positive_label(raw, dataset.positive_label, counts["train"], Counter(labels)),
-        "conflicting_labels": count_conflicts(texts, labels),
-    }
+    in_file = dict(zip(classes, np.bincount(labels).tolist(), strict=True))
+    return Prepared(
+        splits={split: _renamed(batches, names) for split, batches in _divided(parts, dataset.task, assigned).items()},
+        contents=_contents(counts, "labels"),
+        overlaps=count_overlaps(equal, assigned),
+        facts={
+            "dropped": {"duplicate": len(digests) - len(distinct), "undersampled": len(distinct) - len(kept)},
+            "labels": classes,
+            "positive_label": _positive_label(raw, dataset.positive_label, counts["train"], in_file),
+            "conflicting_labels": count_conflicts(equal, labels),
+        },
+    )
 
 
-def _positive_label(raw: Path, wanted: str | None, train: Counter[str], file: Counter[str]) -> str | None:
+def _positive_label(raw: Path, wanted: str | None, train: Mapping[str, int], file: Mapping[str, int]) -> str | None:
     """The class that a two-class set's metrics are about; None when there are more classes.
 
     When not given: the rarer in the training split; of a balanced set the rarer in the file, or else the
@@ -112,83 +157,141 @@ def _positive_label(raw: Path, wanted: str | None, train: Counter[str], file: Co
 
 
 def _prepare_instruction(
-    raw: Path, dataset: InstructionDataset, generator: np.random.Generator
-) -> tuple[Tables, Facts]:
-    optional = [column for column in (dataset.input, dataset.category) if column is not None]
-    rows = read_rows(raw, dataset.format, [dataset.instruction, dataset.output, *optional])
-    absent = [""] * len(rows)
-    columns = {
-        "instruction": filled_column(rows, dataset.instruction),
-        "input": absent if dataset.input is None else clean_column(rows, dataset.input),
-        "output": filled_column(rows, dataset.output),
-        "category": absent if dataset.category is None else clean_column(rows, dataset.category),
-    }
-    questions = list(zip(columns["instruction"], columns["input"], strict=True))
-    kept = first_occurrences(questions) if dataset.deduplicate else list(range(len(rows)))
-    parts = stratified_split(kept, columns["category"], dataset.split, generator)
-    facts = {"rows_read": len(rows), "dropped": {"duplicate": len(rows) - len(kept)}}
-    return _tables("instruction", columns, parts), facts
+    parts: Sequence[Path],
+    digests: np.ndarray,
+    dataset: InstructionDataset,
+    items: Sequence[tuple[str, Item]],
+    generator: np.random.Generator,
+) -> Prepared:
+    """`items` are generated questions with their splits: they follow the file's rows, without those that it has."""
+    equal = find_equal_rows(np.concatenate([digests, digests_of((item.instruction, item.input) for _, item in items)]))
+    first = first_occurrences(equal)
+    kept = first[first < len(digests)] if dataset.deduplicate else np.arange(len(digests))
+    fresh = [items[row - len(digests)] for row in first[first >= len(digests)]]
 
+    found, codes = _read_names(parts, "category", len(digests))
+    names = sorted(found)
+    categories = np.array([names.index(name) for name in found], np.int32)[codes]
+    assigned = stratified_split(kept, categories, dataset.split, generator)
 
-def _append_generated(tables: Tables, facts: Facts, items: Mapping[str, Sequence[Item]]) -> None:
-    """Append the items to the splits, without those whose question the file has in any split."""
-    questions = set().union(*(_distinct_contents(table) for table in tables.values()))
-    next_id = facts["rows_read"]
+    counts = _counts(assigned, categories, names)
+    splits = _divided(parts, dataset.task, assigned)
+    ids = itertools.count(len(digests))
     for split in SPLITS:
-        fresh = [item for item in items[split] if (item.instruction, item.input) not in questions]
-        columns = {name: [getattr(item, name) for item in fresh] for name in SCHEMAS["instruction"].names[1:]}
-        ids = range(next_id, next_id + len(fresh))
-        generated = pa.table({"id": ids, **columns}, schema=SCHEMAS["instruction"])
-        tables[split] = pa.concat_tables([tables[split], generated])
-        next_id += len(fresh)
-    facts["generated"] = next_id - facts["rows_read"]
-    facts["dropped"]["generated_duplicate"] = sum(map(len, items.values())) - facts["generated"]
+        added: list[dict[str, Any]] = [{"id": next(ids), **asdict(item)} for where, item in fresh if where == split]
+        counts[split] += Counter(row["category"] for row in added)
+        splits[split] = itertools.chain(splits[split], [pa.RecordBatch.from_pylist(added, SCHEMAS[dataset.task])])
+    facts: dict[str, Any] = {"dropped": {"duplicate": len(digests) - len(kept)}}
+    if dataset.mechanical is not None:
+        facts["dropped"]["generated_duplicate"] = len(items) - len(fresh)
+        facts["generated"] = len(fresh)
+    return Prepared(
+        splits,
+        contents=_contents(counts, "categories"),
+        # What was generated is in no split twice, and nowhere if the file has it.
+        overlaps=count_overlaps(find_equal_rows(digests), assigned),
+        facts=facts,
+    )
 
 
-def _prepare_text(raw: Path, dataset: TextDataset, generator: np.random.Generator) -> tuple[Tables, Facts]:
-    rows = read_rows(raw, dataset.format, [dataset.text])
-    texts = filled_column(rows, dataset.text)
-    kept = first_occurrences(texts) if dataset.deduplicate else list(range(len(rows)))
-    facts = {"rows_read": len(rows), "dropped": {"duplicate": len(rows) - len(kept)}}
+def _prepare_text(
+    parts: Sequence[Path], digests: np.ndarray, dataset: TextDataset, generator: np.random.Generator
+) -> Prepared:
+    equal = find_equal_rows(digests)
+    kept = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
+    facts = {"dropped": {"duplicate": len(digests) - len(kept)}}
     if len(kept) == 1:
-        texts = list(cut_document(texts[0], dataset.split).values())
-        parts = {split: [piece] if texts[piece].strip() else [] for piece, split in enumerate(SPLITS)}
-    else:
-        parts = stratified_split(kept, [""] * len(rows), dataset.split, generator)
-    return _tables("text", {"text": texts}, parts), facts
+        return _prepare_document(parts, dataset, facts)
+    assigned = stratified_split(kept, np.zeros(len(digests), np.int8), dataset.split, generator)
+    characters = dict.fromkeys(SPLITS, 0)
+    for split, batches in _divided(parts, dataset.task, assigned).items():
+        for batch in batches:
+            characters[split] += pc.sum(pc.utf8_length(batch["text"])).as_py()
+    return Prepared(
+        _divided(parts, dataset.task, assigned),
+        contents={
+            split: {"rows": int(np.count_nonzero(assigned == number)), "characters": characters[split]}
+            for number, split in enumerate(SPLITS)
+        },
+        overlaps=count_overlaps(equal, assigned),
+        facts=facts,
+    )
 
 
-def _tables(task: str, columns: Mapping[str, Sequence[str]], parts: Mapping[str, Sequence[int]]) -> Tables:
-    ids = range(len(next(iter(columns.values()))))
-    table = pa.table({"id": ids, **columns}, schema=SCHEMAS[task])
-    return {split: table.take(pa.array(parts[split], pa.int64())) for split in SPLITS}
+def _prepare_document(parts: Sequence[Path], dataset: TextDataset, facts: dict[str, Any]) -> Prepared:
+    """The only text is cut; it is in memory whole, as it will be when it is tokenized."""
+    document = next(read_parts(parts, ["text"]))["text"][0].as_py()
+    texts = {split: [text] if text.strip() else [] for split, text in cut_document(document, dataset.split).items()}
+    return Prepared(
+        splits={
+            split: [pa.record_batch([[number] * len(texts[split]), texts[split]], schema=SCHEMAS["text"])]
+            for number, split in enumerate(SPLITS)
+        },
+        contents={split: {"rows": len(texts[split]), "characters": sum(map(len, texts[split]))} for split in SPLITS},
+        overlaps={f"{one}/{two}": len({*texts[one]} & {*texts[two]}) for one, two in combinations(SPLITS, 2)},
+        facts=facts,
+    )
 
 
-def _contents(tables: Tables) -> dict[str, dict[str, Any]]:
-    """Rows of each split, and how many of each label or category, or how many characters."""
-    names = tables["train"].schema.names
-    if "label" in names:
-        details = _counts(tables, "label", "labels")
-    elif "category" in names:
-        details = _counts(tables, "category", "categories")
-    else:
-        details = {split: {"characters": sum(map(len, tables[split]["text"].to_pylist()))} for split in SPLITS}
-    return {split: {"rows": tables[split].num_rows, **details[split]} for split in SPLITS}
+def _read_digests(parts: Sequence[Path]) -> np.ndarray:
+    """(rows, 2) uint64."""
+    digests = np.empty((count_rows(parts), 2), np.uint64)
+    end = 0
+    for batch in read_parts(parts, ["digest"]):
+        start, end = end, end + len(batch)
+        digests[start:end] = as_numbers(batch["digest"])
+    return digests
 
 
-def _counts(tables: Tables, column: str, heading: str) -> dict[str, dict[str, Any]]:
-    counts = {split: Counter(tables[split][column].to_pylist()) for split in SPLITS}
-    values = sorted(set().union(*counts.values()))
-    return {split: {heading: {value: counts[split][value] for value in values}} for split in SPLITS}
+def _read_names(parts: Sequence[Path], column: str, count: int) -> tuple[list[str], np.ndarray]:
+    """The different values of a column, in the order found, and (rows,) int32: which of them each row has."""
+    numbers: dict[str, int] = {}
+    codes = np.empty(count, np.int32)
+    end = 0
+    for batch in read_parts(parts, [column]):
+        start, end = end, end + len(batch)
+        encoded = batch[column].dictionary_encode()
+        known = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
+        codes[start:end] = np.array(known, np.int32)[encoded.indices.to_numpy()]
+    return list(numbers), codes
 
 
-def _overlaps(tables: Tables) -> dict[str, int]:
-    """Number of distinct texts or questions that each pair of splits shares."""
-    distinct = {split: _distinct_contents(table) for split, table in tables.items()}
-    return {f"{first}/{second}": len(distinct[first] & distinct[second]) for first, second in combinations(SPLITS, 2)}
+def _divided(parts: Sequence[Path], task: str, assigned: np.ndarray) -> dict[str, Iterable[pa.RecordBatch]]:
+    """The rows of each split, under the numbers that they have in the file."""
+    return {split: _rows_of_split(parts, task, assigned == number) for number, split in enumerate(SPLITS)}
 
 
-def _distinct_contents(table: pa.Table) -> set[tuple[str, ...]]:
-    """What a model is given in each row: the text, or instruction and input."""
-    names = [name for name in ("text", "instruction", "input") if name in table.schema.names]
-    return set(zip(*(table[name].to_pylist() for name in names), strict=True))
+def _rows_of_split(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator[pa.RecordBatch]:
+    schema = SCHEMAS[task]
+    end = 0
+    for batch in read_parts(parts, schema.names[1:]):
+        start, end = end, end + len(batch)
+        rows = pa.array(np.flatnonzero(chosen[start:end]))
+        if len(rows):
+            yield pa.record_batch([pc.add(rows, start), *batch.take(rows).columns], schema=schema)
+
+
+def _renamed(batches: Iterable[pa.RecordBatch], names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    """With the labels that `names` gives to those of the file."""
+    for batch in batches:
+        labels = pa.array([names[label] for label in batch["label"].to_pylist()], pa.string())
+        yield batch.set_column(batch.schema.get_field_index("label"), "label", labels)
+
+
+def _counts(assigned: np.ndarray, codes: np.ndarray, names: Sequence[str]) -> dict[str, Counter[str]]:
+    """How many rows of each of `names`, which `codes` (rows,) are indices of, every split has."""
+    return {
+        split: Counter(
+            dict(zip(names, np.bincount(codes[assigned == number], minlength=len(names)).tolist(), strict=True))
+        )
+        for number, split in enumerate(SPLITS)
+    }
+
+
+def _contents(counts: Mapping[str, Counter[str]], heading: str) -> dict[str, dict[str, Any]]:
+    """Rows of each split, and how many of each label or category that is in any."""
+    values = sorted(set().union(*(+count for count in counts.values())))
+    return {
+        split: {"rows": counts[split].total(), heading: {value: counts[split][value] for value in values}}
+        for split in SPLITS
+    }

@@ -4,11 +4,13 @@ The contract between the stage that prepares data and all that read it.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gptsmith.errors import UserError
@@ -30,13 +32,53 @@ SCHEMAS = {
 """By task. `id` is the row's number in the order read, unique over the splits."""
 
 
-def write_prepared(folder: Path, tables: Mapping[str, pa.Table], report: Mapping[str, Any]) -> None:
-    """Write a table a split, and the report last: where it exists, the splits are complete."""
+ROW_GROUP_BYTES = 2**20
+"""About how much text is a row group, the unit of reading: a tenth of a second of tokenization."""
+
+
+def write_prepared(folder: Path, splits: Mapping[str, Iterable[pa.RecordBatch]], report: Mapping[str, Any]) -> None:
+    """Write the rows of each split, and the report last: where it exists, the splits are complete.
+
+    The files do not depend on how the rows are divided into batches.
+    """
     (folder / REPORT).unlink(missing_ok=True)
+    schema = SCHEMAS[report["task"]]
+    repeated = [name for name in ("label", "category") if name in schema.names]
     for split in SPLITS:
-        with atomic_path(_split_path(folder, split)) as path:
-            pq.write_table(tables[split], path, compression="zstd")
+        with (
+            atomic_path(_split_path(folder, split)) as path,
+            pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeated) as writer,
+        ):
+            for group in row_groups(splits[split]):
+                writer.write_batch(group)
     write_json(folder / REPORT, report)
+
+
+def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows again, each time as many as take up ROW_GROUP_BYTES, and at least one."""
+    waiting, room = list[pa.RecordBatch](), ROW_GROUP_BYTES
+    for batch in batches:
+        ends = np.cumsum(_row_bytes(batch))
+        start = used = 0
+        while start < len(batch):
+            end = int(np.searchsorted(ends, used + room, side="right"))
+            if end == start and not waiting:
+                end += 1
+            if end > start:
+                waiting.append(batch.slice(start, end - start))
+                room -= int(ends[end - 1]) - used
+                start, used = end, int(ends[end - 1])
+            if start < len(batch):
+                yield pa.concat_batches(waiting)
+                waiting, room = [], ROW_GROUP_BYTES
+    if waiting:
+        yield pa.concat_batches(waiting)
+
+
+def _row_bytes(batch: pa.RecordBatch) -> np.ndarray:
+    """(rows,) int64: what each row takes up in memory."""
+    lengths = [pc.binary_length(column).to_numpy() for column in batch.columns if pa.types.is_string(column.type)]
+    return np.stack(lengths).sum(axis=0, dtype=np.int64) + 8 + 4 * len(lengths)
 
 
 def read_split(folder: Path, split: str) -> pa.Table:
@@ -46,9 +88,19 @@ def read_split(folder: Path, split: str) -> pa.Table:
 
 
 def read_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield a split in batches of at most 1,024 rows, for files larger than memory; UserError as `read_split`."""
+    """Yield a split a row group at a time, for files larger than memory; UserError as `read_split`."""
+    yield from read_row_groups(path, range(count_row_groups(path)))
+
+
+def read_row_groups(path: Path, groups: range) -> Iterator[pa.RecordBatch]:
     with _opened(path) as file:
-        yield from file.iter_batches(batch_size=1024)
+        for group in groups:
+            yield from file.read_row_group(group).to_batches()
+
+
+def count_row_groups(path: Path) -> int:
+    with _opened(path) as file:
+        return file.num_row_groups
 
 
 @contextlib.contextmanager

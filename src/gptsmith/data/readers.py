@@ -1,45 +1,60 @@
-"""Rows of text out of CSV, TSV, JSON, JSON Lines, Parquet and plain-text files.
+"""Rows of text out of CSV, TSV, JSON, JSON Lines, Parquet and plain-text files, a batch at a time.
 
 A file is read whole or refused: nothing is guessed, skipped (but for blank lines) or replaced, and a
 refusal names the file, the place and the remedy. What the texts mean is not looked at here.
 """
 
+import codecs
 import csv
 import difflib
 import io
+import itertools
 import json
 import math
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import Format
 from gptsmith.data.expansion import check_expansion
+from gptsmith.data.shards import WHOLE, Shard
 from gptsmith.errors import UserError
 
+BLOCK = 2**20
+"""Bytes or characters: how much of a file is looked at, and about how much text becomes a batch of rows."""
+BATCH_ROWS = 4096
 MAX_FIELD_CHARACTERS = 2**31 - 1  # the csv module's own limit is 131,072: shorter than a long document
 MAX_COLUMNS_LISTED = 20
 MAX_NAME_CHARACTERS = 40
 NAME_IT = "Name the right column in the dataset's settings."
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # NUL, and surrogates, which UTF-8 cannot hold
+JSON_GAP = re.compile(r"[ \t\n\r]*")
+
+# Their line feed is a byte that is part of no other character, so a file can be cut after any;
+# and a text encoded again has as many bytes as it had in the file.
+BYTEWISE_ENCODINGS = {"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252"}
+
+Record = tuple[int, list[str]]
+"""A row's number in the file, counted from 1, and its texts."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The wanted columns of a file, and where in the file each row is."""
+    """The wanted columns of some rows, and where in the file each row is."""
 
     path: Path
     columns: dict[str, list[str]]
     unit: str
     """What `numbers` count: "line" (a row's first one), "entry" or "row"."""
     numbers: list[int]
-    """Counted from 1."""
+    """Counted from 1; of a shard, from where it begins."""
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -49,44 +64,96 @@ class Rows:
         return f"{self.path}, {self.unit} {self.numbers[row]}"
 
 
-def read_rows(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa: A002 (the config's word)
-    """Read the wanted columns as text.
+def read_rows(path: Path, format: Format, columns: list[str], shard: Shard = WHOLE) -> Iterator[Rows]:  # noqa: A002
+    """Yield the rows in order, the wanted columns as text, in batches of about a megabyte or one longer row.
 
     Numbers and booleans of JSON and Parquet become their JSON text. Null, and a key that a JSON object
-    lacks, become "". Raises UserError when the file cannot be read as `format` says, lacks a column, or
-    holds no rows.
+    lacks, become "". All shards, one after another, have the rows of the whole. What cannot be cut unread is
+    all in the first: a list in JSON, CSV with quotation marks, a document, text that is not `BYTEWISE_ENCODINGS`.
+
+    Raises UserError when the file cannot be read as `format` says, lacks a column, or holds no rows.
     """
+    if not _can_be_cut(format):
+        if shard.number > 0:
+            return
+        shard = WHOLE
     match format.type:
         case "csv" | "tsv":
-            rows = _read_delimited(path, format, columns)
+            unit, records = "line", _read_delimited(path, format, columns, shard)
         case "json":
-            rows = _read_json(path, format, columns)
+            unit, records = "entry", _read_json(path, format, columns)
         case "jsonl":
-            rows = _read_json_lines(path, format, columns)
+            unit, records = "line", _read_json_lines(path, format, columns, shard)
         case "parquet":
-            rows = _read_parquet(path, columns)
+            unit, records = "row", _read_parquet(path, columns, shard)
         case "text":
-            rows = _read_document(path, format, columns)
-    if not rows.numbers:
+            unit, records = "line", _read_document(path, format, columns)
+    count = 0
+    for batch in _batches(records):
+        numbers, texts = zip(*batch, strict=True)
+        values = map(list, zip(*texts, strict=True))
+        rows = Rows(path, dict(zip(columns, values, strict=True)), unit, list(numbers))
+        _check_characters(rows)
+        yield rows
+        count += len(rows)
+    if not count and shard == WHOLE:
         raise UserError(f"{path}: the file holds no rows")
+
+
+def _can_be_cut(format: Format) -> bool:  # noqa: A002
+    match format.type:
+        case "parquet":
+            return True
+        case "csv" | "tsv" if format.quoting == "minimal":
+            return False  # whether a line end is inside quotation marks only shows from the beginning on
+        case "csv" | "tsv" | "jsonl":
+            return _codec(format.encoding).name in BYTEWISE_ENCODINGS
+    return False
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    batch, size = list[Record](), 0
+    for record in records:
+        batch.append(record)
+        size += sum(map(len, record[1]))
+        if size >= BLOCK or len(batch) == BATCH_ROWS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _check_characters(rows: Rows) -> None:
     for column, values in rows.columns.items():
         for row, value in enumerate(values):
-            if found := NOT_TEXT.search(value):
+            if not _is_text(value) and (found := NOT_TEXT.search(value)):
                 what = f"a character that is not text (U+{ord(found[0]):04X})"
                 raise UserError(f"{rows.place(row)}, column {column!r}: {what}. Remove it.")
-    return rows
 
 
-def _read_delimited(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa: A002
-    text = _decoded(path, format.encoding)
-    delimiter = format.delimiter or ("\t" if format.type == "tsv" else ",")
-    records = _records(path, text, delimiter, format.quoting)
+def _is_text(value: str) -> bool:
+    """Whether `NOT_TEXT` finds nothing, which takes it many times as long to say."""
+    try:
+        return b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _read_delimited(path: Path, format: Format, columns: list[str], shard: Shard) -> Iterator[Record]:  # noqa: A002
+    records = _csv_records(path, format, shard)
     if format.columns is None:
-        header_line, names = next(records)
+        # The first record of the first shard that has any: blank lines may come before it.
+        for number in range(shard.total):
+            if header := next(_csv_records(path, format, Shard(number, shard.total)), None):
+                break
+        if header is None or shard.number < number:
+            return
+        records = itertools.islice(records, int(shard.number == number), None)
+        header_line, names = header
         where, remedy = f"{path}, line {header_line}", f"{NAME_IT} If the file has no header line, list format.columns."
         if len(names) == 1:
             for other in ";\t,|":
-                if other != delimiter and other in names[0]:
+                if other != _delimiter(format) and other in names[0]:
                     remedy = f"The line contains {other!r}: set format.delimiter to it."
     else:
         names, where, remedy = format.columns, f"{path}, format.columns", "Add it there."
@@ -95,30 +162,29 @@ def _read_delimited(path: Path, format: Format, columns: list[str]) -> Rows:  # 
             raise _missing_column(where, column, names, remedy)
         if names.count(column) > 1:
             raise UserError(f"{where}: {names.count(column)} columns are named {column!r}. Rename all but one.")
-    positions = {column: names.index(column) for column in columns}
-    values: dict[str, list[str]] = {column: [] for column in columns}
-    numbers = []
+    positions = [names.index(column) for column in columns]
     for line, fields in records:
         if len(fields) != len(names):
             remedy = "Mend the line."
             if len(fields) > len(names) and format.quoting == "minimal":
-                remedy = f"A field that contains {delimiter!r} has to stand in quotation marks."
+                remedy = f"A field that contains {_delimiter(format)!r} has to stand in quotation marks."
             expected = f"{len(names)} ({_listed(names)})"
             raise UserError(f"{path}, line {line}: fields found: {len(fields)}, expected: {expected}. {remedy}")
-        numbers.append(line)
-        for column, position in positions.items():
-            values[column].append(fields[position])
-    return Rows(path, values, "line", numbers)
+        yield line, [fields[position] for position in positions]
 
 
-def _records(path: Path, text: str, delimiter: str, quoting: str) -> Iterator[tuple[int, list[str]]]:
+def _delimiter(format: Format) -> str:  # noqa: A002
+    return format.delimiter or ("\t" if format.type == "tsv" else ",")
+
+
+def _csv_records(path: Path, format: Format, shard: Shard) -> Iterator[Record]:  # noqa: A002
     """Yield each record's fields with the number of its first line; blank lines are passed over."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     # Not strict, a quotation mark that is never closed would swallow the rows up to the next one.
     reader = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=delimiter,
-        quoting=csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL,
+        _lines(path, format.encoding, "", shard),
+        delimiter=_delimiter(format),
+        quoting=csv.QUOTE_NONE if format.quoting == "none" else csv.QUOTE_MINIMAL,
         strict=True,
     )
     first_line = 1
@@ -134,10 +200,54 @@ def _records(path: Path, text: str, delimiter: str, quoting: str) -> Iterator[tu
         ) from error
 
 
-def _read_json(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa: A002
-    text = _decoded(path, format.encoding)
+def _read_json(path: Path, format: Format, columns: list[str]) -> Iterator[Record]:  # noqa: A002
+    _check_keys(path, "entry", _json_entries(path, format.encoding), columns)
+    return _rows_of_objects(path, "entry", _json_entries(path, format.encoding), columns)
+
+
+def _json_entries(path: Path, encoding: str) -> Iterator[tuple[int, Any]]:
+    """Yield the entries of a list with their numbers, holding little more than the one that is read."""
+    with _opened(path, encoding, newline="") as file:
+        text, position, mark = file.read(BLOCK).removeprefix("\ufeff"), 0, "["
+        for number in itertools.count(1):
+            while (found := _json_entry(path, text, position, mark)) is None:
+                more = file.read(max(BLOCK, len(text) - position))
+                text, position = text[position:] + more, 0
+                if not more:
+                    break
+            if found is None:
+                break
+            entry, position = found
+            mark = ","
+            yield number, entry
+    # What is left is the end of the list, or else something that the parser of the whole has a word for.
+    if mark == "[" or text.strip(" \t\n\r") != "]":
+        _parse_list(path, encoding)
+
+
+def _json_entry(path: Path, text: str, position: int, mark: str) -> tuple[Any, int] | None:
+    """The entry that follows `mark` and where it ends; None when `text` does not have all of it."""
+    start = _after_gap(text, position)
+    if not text.startswith(mark, start):
+        return None
     try:
-        entries = _parsed_json(text)
+        entry, end = JSON.raw_decode(text, _after_gap(text, start + 1))
+    except json.JSONDecodeError:
+        return None
+    except RecursionError as error:
+        raise UserError(f"{path}: the JSON is nested too deeply; a list of flat objects is expected") from error
+    return (entry, end) if end < len(text) else None  # more digits may follow
+
+
+def _after_gap(text: str, position: int) -> int:
+    gap = JSON_GAP.match(text, position)
+    return gap.end() if gap else position
+
+
+def _parse_list(path: Path, encoding: str) -> None:
+    """Parse the whole file; raises UserError where it is not one list in JSON."""
+    try:
+        entries = JSON.decode(_whole_text(path, encoding))
     except json.JSONDecodeError as error:
         remedy = "Fetch or export it again."
         if error.msg == "Extra data":
@@ -147,53 +257,64 @@ def _read_json(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa:
         raise UserError(f"{path}: the JSON is nested too deeply; a list of flat objects is expected") from error
     if not isinstance(entries, list):
         raise UserError(f"{path}: {_kind(entries)} where one list of objects is expected")
-    return _rows_of_objects(path, "entry", enumerate(entries, start=1), columns)
 
 
-def _read_json_lines(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa: A002
-    text = _decoded(path, format.encoding)
-    remedy = "If the file is one list, set format.type: json." if text.lstrip().startswith("[") else "Mend the line."
-    entries = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+def _read_json_lines(path: Path, format: Format, columns: list[str], shard: Shard) -> Iterator[Record]:  # noqa: A002
+    _check_keys(path, "line", _json_lines(path, format.encoding, WHOLE), columns)
+    return _rows_of_objects(path, "line", _json_lines(path, format.encoding, shard), columns)
+
+
+def _json_lines(path: Path, encoding: str, shard: Shard) -> Iterator[tuple[int, Any]]:
+    remedy = ""
+    for number, line in enumerate(_lines(path, encoding, "\n", shard), start=1):
+        if not (text := line.strip()):
             continue
+        if not remedy:
+            is_list = text.startswith("[")
+            remedy = "If the file is one list, set format.type: json." if is_list else "Mend the line."
         try:
-            entries.append((number, _parsed_json(line)))
+            yield number, JSON.decode(line.removesuffix("\n"))
         except json.JSONDecodeError as error:
             raise UserError(f"{_json_place(path, number, error)}. {remedy}") from error
         except RecursionError as error:
             raise UserError(f"{path}, line {number}: the JSON is nested too deeply. {remedy}") from error
-    return _rows_of_objects(path, "line", entries, columns)
 
 
-def _parsed_json(text: str) -> Any:
-    # Numbers keep the digits that the file has. NaN is how pandas writes a missing text.
-    return json.loads(text, parse_int=str, parse_float=str, parse_constant=lambda _: None)
+# Numbers keep the digits that the file has. NaN is how pandas writes a missing text.
+JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=lambda _: None)
 
 
 def _json_place(path: Path, line: int, error: json.JSONDecodeError) -> str:
     return f"{path}, line {line}, column {error.colno}: not valid JSON ({error.msg})"
 
 
-def _rows_of_objects(path: Path, unit: str, entries: Iterable[tuple[int, Any]], columns: list[str]) -> Rows:
-    values: dict[str, list[str]] = {column: [] for column in columns}
-    numbers = []
+def _check_keys(path: Path, unit: str, entries: Iterable[tuple[int, Any]], columns: list[str]) -> None:
+    """Raise UserError for a column that no entry has; reads as far as each has been seen: mostly one entry."""
     keys: dict[str, None] = {}  # in the order found
+    number = 0
+    for number, entry in entries:
+        keys.update(dict.fromkeys(_as_object(entry, f"{path}, {unit} {number}", columns)))
+        if keys.keys() >= set(columns):
+            return
+    for column in columns:
+        if number and column not in keys:
+            raise _missing_column(str(path), column, list(keys), NAME_IT)
+
+
+def _rows_of_objects(path: Path, unit: str, entries: Iterable[tuple[int, Any]], columns: list[str]) -> Iterator[Record]:
     for number, entry in entries:
         place = f"{path}, {unit} {number}"
-        if not isinstance(entry, dict):
-            raise UserError(f"{place}: {_kind(entry)} where an object with the keys {_listed(columns)} is expected")
-        keys.update(dict.fromkeys(entry))
-        numbers.append(number)
-        for column in columns:
-            values[column].append(_as_text(entry.get(column), f"{place}, column {column!r}"))
-    for column in columns:
-        if numbers and column not in keys:
-            raise _missing_column(str(path), column, list(keys), NAME_IT)
-    return Rows(path, values, unit, numbers)
+        found = _as_object(entry, place, columns)
+        yield number, [_as_text(found.get(column), place, column) for column in columns]
 
 
-def _read_parquet(path: Path, columns: list[str]) -> Rows:
+def _as_object(entry: Any, place: str, columns: list[str]) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise UserError(f"{place}: {_kind(entry)} where an object with the keys {_listed(columns)} is expected")
+    return entry
+
+
+def _read_parquet(path: Path, columns: list[str], shard: Shard) -> Iterator[Record]:
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -201,49 +322,129 @@ def _read_parquet(path: Path, columns: list[str]) -> Rows:
                 if column not in names:
                     raise _missing_column(str(path), column, names, NAME_IT)
             check_expansion(path, columns)
-            found = file.read(columns=columns).to_pydict()
+            groups = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+            row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=0)
+            batches = file.iter_batches(
+                batch_size=max(1, min(BATCH_ROWS, int(BLOCK / max(row_bytes, 1)))),
+                row_groups=list(shard.range_of(len(groups))),
+                columns=columns,
+            )
+            row = 0
+            for batch in batches:
+                found = batch.to_pydict()
+                for values in zip(*(found[column] for column in columns), strict=True):
+                    row += 1
+                    place = f"{path}, row {row}"
+                    yield row, [_as_text(value, place, column) for value, column in zip(values, columns, strict=True)]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error, "cannot be read as Parquet") from error
-    values = {
-        column: [_as_text(value, f"{path}, row {row}, column {column!r}") for row, value in enumerate(found[column], 1)]
-        for column in columns
-    }
-    return Rows(path, values, "row", list(range(1, len(values[columns[0]]) + 1)))
 
 
-def _read_document(path: Path, format: Format, columns: list[str]) -> Rows:  # noqa: A002
+def _read_document(path: Path, format: Format, columns: list[str]) -> Iterator[Record]:  # noqa: A002
     if len(columns) != 1:
         raise UserError(f"{path}: format.type: text is one document and has no columns {_listed(columns)}")
-    return Rows(path, {columns[0]: [_decoded(path, format.encoding)]}, "line", [1])
+    yield 1, [_whole_text(path, format.encoding)]
 
 
-def _decoded(path: Path, encoding: str) -> str:
+def _whole_text(path: Path, encoding: str) -> str:
     """The file's text without its byte-order mark; UserError when it is not text or there is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error, "cannot be read") from error
-    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        remedy = "It begins as UTF-16 does (Excel's Unicode Text): set format.encoding: utf-16."
-    else:
-        remedy = "Set format.encoding; Excel on Windows often writes cp1252, or utf-16-le."
-    try:
-        text = data.decode(encoding)
-    except LookupError as error:
-        raise UserError(f"format.encoding: no text encoding is called {encoding!r}; try utf-8 or cp1252") from error
-    except UnicodeDecodeError as error:
-        line = data[: error.start].decode(encoding, errors="replace").count("\n") + 1
-        place = f"{path}, line {line}, byte {error.start}"
-        raise UserError(f"{place}: not valid {encoding} ({error.reason}).\n{remedy}") from error
-    text = text.removeprefix("\ufeff")
+    with _opened(path, encoding, newline="") as file:
+        text = file.read().removeprefix("\ufeff")
     if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise UserError(
-            f"{path}, line {line}: a NUL character, so this is not {encoding} text.\n{remedy} Or remove it."
-        )
+        _refuse_text(path, encoding)
     if not text.strip():
         raise UserError(f"{path}: the file is empty")
     return text
+
+
+def _lines(path: Path, encoding: str, newline: str, shard: Shard) -> Iterator[str]:
+    """Yield the lines with their ends (`newline` as in `open`), without the byte-order mark.
+
+    Raises UserError for what is no text, and when the whole file has only white space.
+    """
+    blank = True
+    with _opened(path, encoding, newline) as file:
+        start, end = (_line_start(file.buffer, cut, shard) for cut in (shard.number, shard.number + 1))
+        file.seek(start)
+        position = start
+        for line in file:
+            if "\0" in line:
+                _refuse_text(path, encoding)
+            if shard != WHOLE:
+                if position >= end:
+                    return
+                position += len(line.encode(encoding))
+            if blank:  # the mark is at the beginning of the first line
+                line = line if start else line.removeprefix("\ufeff")
+                blank = not line.strip()
+            yield line
+    if blank and shard == WHOLE:
+        raise UserError(f"{path}: the file is empty")
+
+
+def _line_start(file: Any, cut: int, shard: Shard) -> int:
+    """Where the line begins that a file of `shard.total` equal parts has at or after the beginning of part `cut`."""
+    if cut == 0:
+        return 0
+    size = file.seek(0, io.SEEK_END)
+    if cut == shard.total:
+        return size
+    file.seek(size * cut // shard.total - 1)
+    file.readline()
+    return file.tell()
+
+
+@contextmanager
+def _opened(path: Path, encoding: str, newline: str) -> Iterator[io.TextIOWrapper]:
+    _codec(encoding)
+    try:
+        with path.open("rb") as data, io.TextIOWrapper(data, encoding=encoding, newline=newline) as file:
+            yield file
+    except OSError as error:
+        raise _unreadable(path, error, "cannot be read") from error
+    except UnicodeError:
+        _refuse_text(path, encoding)
+
+
+def _codec(encoding: str) -> codecs.CodecInfo:
+    try:
+        "".encode(encoding)  # refuses what is no encoding of texts, such as hex
+        return codecs.lookup(encoding)
+    except (LookupError, ValueError) as error:
+        raise UserError(f"format.encoding: no text encoding is called {encoding!r}; try utf-8 or cp1252") from error
+
+
+def _refuse_text(path: Path, encoding: str) -> NoReturn:
+    """Look for what is not text in the file, and raise UserError with its place."""
+    decoder = _codec(encoding).incrementaldecoder()
+    line, offset = 1, 0
+    with path.open("rb") as file:
+        data = file.read(BLOCK)
+        if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            remedy = "It begins as UTF-16 does (Excel's Unicode Text): set format.encoding: utf-16."
+        else:
+            remedy = "Set format.encoding; Excel on Windows often writes cp1252, or utf-16-le."
+        while True:
+            waiting, state = decoder.getstate()
+            try:
+                text = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as error:
+                decoder.setstate((b"", state))
+                line += decoder.decode(error.object[: error.start]).count("\n")
+                place = f"{path}, line {line}, byte {offset - len(waiting) + error.start}"
+                raise UserError(f"{place}: not valid {encoding} ({error.reason}).\n{remedy}") from error
+            except UnicodeError as error:
+                raise UserError(f"{path}: not valid {encoding} ({error}).\n{remedy}") from error
+            if "\0" in text:
+                line += text.count("\n", 0, text.index("\0"))
+                raise UserError(
+                    f"{path}, line {line}: a NUL character, so this is not {encoding} text.\n{remedy} Or remove it."
+                )
+            if not data:
+                raise UserError(f"{path}: changed while it was read. Run again.")
+            line += text.count("\n")
+            offset += len(data)
+            data = file.read(BLOCK)
 
 
 def _unreadable(path: Path, error: Exception, otherwise: str) -> UserError:
@@ -257,14 +458,14 @@ def _unreadable(path: Path, error: Exception, otherwise: str) -> UserError:
     return UserError(f"{path}: {otherwise} ({str(error).splitlines()[0]})")
 
 
-def _as_text(value: Any, place: str) -> str:
+def _as_text(value: Any, place: str, column: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise UserError(f"{place}: {_kind(value)} where text is expected")
+    raise UserError(f"{place}, column {column!r}: {_kind(value)} where text is expected")
 
 
 def _kind(value: Any) -> str:

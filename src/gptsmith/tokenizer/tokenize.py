@@ -2,10 +2,8 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
-from gptsmith.data.prepared import SCHEMAS, SPLITS, read_batches, read_report
+from gptsmith.data.prepared import SPLITS, count_row_groups, read_report, read_row_groups
 from gptsmith.data.prompts import format_prompt
+from gptsmith.data.shards import WHOLE, Shard
 from gptsmith.errors import UserError
 from gptsmith.files import atomic_path
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.tokenizer.processes import map_in_order
-from gptsmith.tokenizer.tokens import token_schema
-
-CHUNK_BYTES = 2**20
-"""About how much is encoded at a time and becomes a row group: a tenth of a second's work."""
+from gptsmith.tokenizer.tokens import SCHEMAS, token_schema
 
 Chunk = tuple[Path, pa.RecordBatch]
 """Rows, and the prepared file that they are from."""
@@ -36,13 +32,16 @@ _PARQUET = {
 }
 
 
-def tokenize_dataset(prepared: Path, dataset: Dataset, tokenizer: Tokenizer, output: Path, processes: int = 1) -> None:
+def tokenize_dataset(
+    prepared: Path, dataset: Dataset, tokenizer: Tokenizer, output: Path, processes: int = 1, shard: Shard = WHOLE
+) -> None:
     """Encode the splits in the folder `prepared` into token files of the same names in `output`.
 
     Texts are encoded whole: each run truncates for itself. An instruction's ids are those of the prompt
-    and then those of the output, without end-of-text. The files do not depend on `processes`, and memory
-    holds some chunks of rows a process. Raises UserError when `prepared` does not hold such a dataset and,
-    naming the row, for a text that cannot be encoded.
+    and then those of the output, without end-of-text. Each row group gives one; those of a shard are a
+    part of the whole's (`join_shards`). The files do not depend on `processes`, and memory holds some row
+    groups a process. Raises UserError when `prepared` does not hold such a dataset and, naming the row, for
+    a text that cannot be encoded.
     """
     report = read_report(prepared)
     if report["task"] != dataset.task:
@@ -51,38 +50,47 @@ def tokenize_dataset(prepared: Path, dataset: Dataset, tokenizer: Tokenizer, out
     schema = token_schema(dataset.task, tokenizer, label_names)
     encode = partial(_encode, dataset=dataset, label_names=label_names, tokenizer=tokenizer, schema=schema)
     sources = [prepared / f"{split}.parquet" for split in SPLITS]
-    chunks = ((source, chunk) for source in sources for chunk in _chunks(source, dataset.task))
-    with closing(map_in_order(encode, chunks, processes)) as encoded:
-        for source, parts in groupby(encoded, key=itemgetter(0)):
-            with (
-                atomic_path(output / source.name) as target,
-                pq.ParquetWriter(target, schema, **_PARQUET) as writer,
-            ):
-                for _, batch in parts:
-                    writer.write_batch(batch)
+    with (
+        closing(map_in_order(encode, _chunks(sources, shard), processes)) as encoded,
+        ExitStack() as files,
+    ):
+        writers = {source: files.enter_context(_writer(output / source.name, schema)) for source in sources}
+        for source, batch in encoded:
+            writers[source].write_batch(batch)
 
 
-def _chunks(source: Path, task: str) -> Iterator[pa.RecordBatch]:
-    """The rows in order: as many as make CHUNK_BYTES, at least one; of an empty split one chunk without rows."""
-    waiting, size = [pa.RecordBatch.from_pylist([], schema=SCHEMAS[task])], 0
-    for batch in read_batches(source):
-        for piece in _pieces(batch):
-            if size + piece.nbytes > CHUNK_BYTES and size:
-                yield pa.concat_batches(waiting)
-                waiting, size = [], 0
-            waiting.append(piece)
-            size += piece.nbytes
-    yield pa.concat_batches(waiting)
+def join_shards(shards: Sequence[Path], output: Path) -> None:
+    """Write what `tokenize_dataset` writes without shards, from the folders that it wrote the shards into, in order."""
+    for split in SPLITS:
+        files = [shard / f"{split}.parquet" for shard in shards]
+        found = pq.read_schema(files[0])
+        # Equal, but not in the name of the lists' items, which Parquet calls otherwise than Arrow.
+        (schema,) = (schema.with_metadata(found.metadata) for schema in SCHEMAS.values() if schema == found)
+        with _writer(output / f"{split}.parquet", schema) as writer:
+            for path in files:
+                with pq.ParquetFile(path) as file:
+                    if file.schema_arrow.metadata != schema.metadata:
+                        raise UserError(f"{path}: of another tokenizer than {files[0]}. Delete both and run again.")
+                    for group in range(file.num_row_groups):
+                        writer.write_table(file.read_row_group(group))
 
 
-def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cut a batch of long texts."""
-    if batch.nbytes <= CHUNK_BYTES or len(batch) == 1:
-        yield batch
-    else:
-        middle = len(batch) // 2
-        yield from _pieces(batch.slice(0, middle))
-        yield from _pieces(batch.slice(middle))
+@contextmanager
+def _writer(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    with atomic_path(path) as target, pq.ParquetWriter(target, schema, **_PARQUET) as writer:
+        yield writer
+
+
+def _chunks(sources: Sequence[Path], shard: Shard) -> Iterator[Chunk]:
+    """The shard's row groups, of which a prepared file has one a megabyte."""
+    counts = [count_row_groups(source) for source in sources]
+    wanted = shard.range_of(sum(counts))
+    first = 0
+    for source, count in zip(sources, counts, strict=True):
+        groups = range(max(wanted.start - first, 0), min(wanted.stop - first, count))
+        for batch in read_row_groups(source, groups):
+            yield source, batch
+        first += count
 
 
 def _encode(
@@ -121,13 +129,14 @@ def _encode_texts(
     values, ends, first_lengths = array("i"), array("i", [0]), array("i")
     for row, texts in enumerate(rows):
         try:
-            encoded = [tokenizer.encode(text) for text in texts]
+            for number, text in enumerate(texts):
+                for ids in tokenizer.encode_pieces(text):
+                    values.fromlist(ids)
+                if number == 0:
+                    first_lengths.append(len(values) - ends[-1])
         except UserError as error:
             source, batch = chunk
             raise UserError(f"{source}, id {batch['id'][row]}: {error}") from error
-        first_lengths.append(len(encoded[0]))
-        for ids in encoded:
-            values.fromlist(ids)
         ends.append(len(values))
     return pa.ListArray.from_arrays(_int32(ends), _int32(values)), _int32(first_lengths)
 

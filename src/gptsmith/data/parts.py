@@ -1,0 +1,90 @@
+"""The rows of a file between reading and splitting: checked, cleaned, in order, each with the digest of its texts.
+
+A part holds a whole file, or one of its shards. The columns are those of the prepared dataset without `id`,
+and `digest`; labels still have the names that the file gives them.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
+from gptsmith.data.cleaning import clean_column, filled_column, label_column
+from gptsmith.data.duplicates import DIGEST_BYTES, digest
+from gptsmith.data.prepared import SCHEMAS
+from gptsmith.data.readers import Rows, read_rows
+from gptsmith.data.shards import WHOLE, Shard
+from gptsmith.errors import UserError
+from gptsmith.files import atomic_path
+
+QUESTION = {"classification": ["text"], "instruction": ["instruction", "input"], "text": ["text"]}
+"""By task, the columns that make two rows duplicates: what a model is given."""
+
+
+def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) -> None:
+    """Read a shard of the file `raw` and write its rows to `output`; memory holds a batch of them.
+
+    Raises UserError when the file is not as the settings say.
+    """
+    schema = SCHEMAS[dataset.task].remove(0).append(pa.field("digest", pa.binary(DIGEST_BYTES)))
+    try:
+        with atomic_path(output) as path, pq.ParquetWriter(path, schema, compression="lz4") as writer:
+            for rows in read_rows(raw, dataset.format, _wanted(dataset), shard):
+                columns = _columns(rows, dataset)
+                digests = list(map(digest, *(columns[name] for name in QUESTION[dataset.task])))
+                writer.write_batch(pa.record_batch({**columns, "digest": digests}, schema=schema))
+    except UserError:
+        # A shard does not know how many lines are before it, so the place comes from reading the whole.
+        if shard != WHOLE:
+            for rows in read_rows(raw, dataset.format, _wanted(dataset)):
+                _columns(rows, dataset)
+        raise
+
+
+def read_parts(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of all parts, in order."""
+    for part in parts:
+        try:
+            with pq.ParquetFile(part) as file:
+                for group in range(file.num_row_groups):
+                    yield from file.read_row_group(group, columns).to_batches()
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{part}: damaged ({str(error).splitlines()[0]}). Delete it and run again.") from error
+
+
+def count_rows(parts: Sequence[Path]) -> int:
+    return sum(pq.read_metadata(part).num_rows for part in parts)
+
+
+def _wanted(dataset: Dataset) -> list[str]:
+    """Columns of the file, without repetition."""
+    match dataset:
+        case ClassificationDataset():
+            names = [dataset.text, dataset.label]
+        case InstructionDataset():
+            optional = [column for column in (dataset.input, dataset.category) if column is not None]
+            names = [dataset.instruction, dataset.output, *optional]
+        case TextDataset():
+            names = [dataset.text]
+    return list(dict.fromkeys(names))
+
+
+def _columns(rows: Rows, dataset: Dataset) -> dict[str, list[str]]:
+    match dataset:
+        case ClassificationDataset():
+            return {
+                "text": filled_column(rows, dataset.text),
+                "label": label_column(rows, dataset.label, dataset.label_names),
+            }
+        case InstructionDataset():
+            absent = [""] * len(rows)
+            return {
+                "instruction": filled_column(rows, dataset.instruction),
+                "input": absent if dataset.input is None else clean_column(rows, dataset.input),
+                "output": filled_column(rows, dataset.output),
+                "category": absent if dataset.category is None else clean_column(rows, dataset.category),
+            }
+        case TextDataset():
+            return {"text": filled_column(rows, dataset.text)}
