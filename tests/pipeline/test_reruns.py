@@ -147,8 +147,8 @@ MODULES = [
     ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
     ("model/attention.py", WITH_A_MODEL),
     ("model/lora.py", {"finetune"}),
-    ("data/splits.py", {"prepare"}),
-    ("tokenizer/bpe.py", (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "tokenize_dataset"}),
+    ("data/splits.py", {"prepare", "prepare_shards", "read_shard"}),
+    ("tokenizer/bpe.py", (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "tokenize_dataset", "join_tokens"}),
     ("training/loop.py", {"finetune", "pretrain", "random_weights"}),
 ]
 

@@ -7,14 +7,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gptsmith.config.datasets import Dataset
 from gptsmith.data import prepare as stage
-from gptsmith.data import prepared
+from gptsmith.data import prepared, readers
 from gptsmith.data.mechanical import Item
-from gptsmith.data.prepare import prepare
+from gptsmith.data.parts import write_part
+from gptsmith.data.prepare import prepare, prepare_parts
 from gptsmith.data.prepared import SCHEMAS, SPLITS, read_report, read_split
+from gptsmith.data.shards import Shard
 from gptsmith.errors import UserError
 
 MIRROR = Path(__file__).parents[3] / "shared/mirror"
@@ -299,6 +303,49 @@ def test_short_story(tmp_path: Path) -> None:
     _, report = run(tmp_path, STORY, dataset_of("text", "text"))
     characters = [report["splits"][split]["characters"] for split in SPLITS]
     assert characters[0] / sum(characters) == pytest.approx(0.9, abs=0.02)  # its lines are paragraphs
+
+
+# Shards
+
+
+@settings(derandomize=True, deadline=None, max_examples=10)
+@given(st.lists(st.integers(0, 99), min_size=40, max_size=60), st.integers(1, 8))
+@pytest.mark.parametrize("task", ["classification", "instruction", "text"])
+def test_any_number_of_shards_and_any_size_of_blocks_give_the_same_files(
+    tmp_path_factory: pytest.TempPathFactory, task: str, numbers: list[int], total: int
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    raw = folder / "raw"
+    pairs = [(f"text {number}", "ab"[number % 2]) for number in [*range(100, 140), *numbers]]
+    lines = [{"text": text, "label": label, "instruction": text, "output": label} for text, label in pairs]
+    raw.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dataset = dataset_of(task, "jsonl", **({"category": "label", "input": None} if task == "instruction" else {}))
+    prepare(raw, dataset, 1, folder / "whole")
+    parts = [folder / f"{number}.parquet" for number in range(total)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "BLOCK", 100)
+        for number, part in enumerate(parts):
+            write_part(raw, dataset, part, Shard(number, total))
+    prepare_parts(raw, parts, dataset, 1, folder / "joined")
+    for file in (folder / "whole").iterdir():
+        assert (folder / "joined" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_mistake_in_a_shard_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:
+    raw = tmp_path / "raw.jsonl"
+    raw.write_text('{"text": "a"}\n' * 100 + '{"text": " "}\n' + '{"text": "b"}\n' * 100)
+    with pytest.raises(UserError, match="line 101: nothing in column 'text'"):
+        write_part(raw, dataset_of("text", "jsonl"), tmp_path / "part", Shard(3, 8))
+    write_part(raw, dataset_of("text", "jsonl"), tmp_path / "part", Shard(4, 8))
+
+
+def test_shards_without_a_row(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("label\ttext\n")
+    dataset = dataset_of("classification", {"type": "tsv", "quoting": "none"})
+    for number in (0, 1):
+        write_part(tmp_path / "raw", dataset, tmp_path / str(number), Shard(number, 2))
+    with pytest.raises(UserError, match="raw: the file holds no rows"):
+        prepare_parts(tmp_path / "raw", [tmp_path / "0", tmp_path / "1"], dataset, 1, tmp_path / "prepared")
 
 
 # The files

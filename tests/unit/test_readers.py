@@ -7,9 +7,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gptsmith.config.datasets import Format
+from gptsmith.data import readers
 from gptsmith.data.readers import Rows, read_rows
+from gptsmith.data.shards import Shard
 from gptsmith.errors import UserError
 
 MIRROR = Path(__file__).parents[3] / "shared/mirror"
@@ -30,7 +34,7 @@ def read(path: Path, content: str | bytes, wanted: str = "label text", **setting
 
 
 def together(batches: Iterable[Rows]) -> Rows:
-    path, columns, unit, numbers = None, {}, "", []
+    path, unit, columns, numbers = Path(), "", dict[str, list[str]](), list[int]()
     for rows in batches:
         path, unit = rows.path, rows.unit
         numbers += rows.numbers
@@ -195,3 +199,97 @@ def test_instruction_data(path: Path) -> None:
     assert [dict(zip(rows.columns, entry, strict=True)) for entry in zip(*rows.columns.values(), strict=True)] == (
         json.loads(found.read_text(encoding="utf-8"))
     )
+
+
+# Batches and shards
+
+LINES = st.lists(st.text("abé\u2028 ", max_size=9), max_size=30)
+
+
+def written(path: Path, layout: str, texts: list[str], lines: list[int]) -> Format:
+    """Write `texts`, and before each of them as many blank lines as `lines` say."""
+    if layout == "parquet":
+        pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path, row_group_size=3)
+        return Format(type="parquet")
+    if layout == "json":
+        path.write_text(json.dumps([{"text": text} for text in texts], indent=1), encoding="utf-8")
+        return Format(type="json")
+    rows = {
+        "jsonl": [json.dumps({"text": text}, ensure_ascii=False) for text in texts],
+        "tsv": [f"{text}\t-" for text in texts],
+        "csv": ['"' + text.replace(" ", "\r\n") + '",-' for text in texts],
+    }[layout]
+    header = {"jsonl": "", "tsv": "text\tb\r\n", "csv": "text,b\n"}[layout]
+    path.write_bytes(
+        ("\ufeff" + header + "".join("\n" * n + row + "\n" for n, row in zip(lines, rows, strict=False))).encode()
+    )
+    return Format(type=layout, quoting="none" if layout == "tsv" else "minimal")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", ["csv", "tsv", "jsonl", "json", "parquet"])
+@settings(derandomize=True, deadline=None, max_examples=60)
+@given(texts=LINES, lines=st.lists(st.integers(0, 2), min_size=30, max_size=30), block=st.integers(1, 40))
+def test_blocks_and_shards_of_any_size_give_the_same_rows(
+    tmp_path_factory: pytest.TempPathFactory, layout: str, texts: list[str], lines: list[int], block: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "rows"
+    format_ = written(path, layout, texts, lines)
+    if not texts:
+        with pytest.raises(UserError, match=r"the file holds no rows|the file is empty"):
+            list(read_rows(path, format_, ["text"]))
+        return
+    whole = together(read_rows(path, format_, ["text"]))
+    assert whole.columns["text"] == ([text.replace(" ", "\r\n") for text in texts] if layout == "csv" else texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "BLOCK", block)
+        batches = list(read_rows(path, format_, ["text"]))
+        assert together(batches) == whole
+        assert all(len(rows) == 1 or sum(map(len, rows.columns["text"][:-1])) < block for rows in batches)
+        for total in (2, 3, 8):
+            shards = [together(read_rows(path, format_, ["text"], Shard(number, total))) for number in range(total)]
+            assert [text for shard in shards for text in shard.columns.get("text", [])] == whole.columns["text"]
+
+
+def test_a_shard_begins_where_a_line_does(path: Path) -> None:
+    path.write_text("".join(f'{{"text": "{n:04}"}}\n' for n in range(1000)))
+    counts = [len(together(read_rows(path, Format(type="jsonl"), ["text"], Shard(n, 8)))) for n in range(8)]
+    assert counts == [125] * 8
+
+
+@settings(derandomize=True, deadline=None, max_examples=200)
+@given(
+    st.text("aé\n漢☕", max_size=30).map(str.encode),
+    st.binary(max_size=2).filter(lambda junk: 0 not in junk),
+    st.integers(0, 60),
+    st.integers(1, 9),
+)
+def test_the_place_of_what_is_not_text_does_not_depend_on_blocks(
+    tmp_path_factory: pytest.TempPathFactory, text: bytes, junk: bytes, at: int, block: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "bytes"
+    data = text[:at] + junk + text[at:]
+    path.write_bytes(data)
+    mistake = not_utf_8(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(readers, "BLOCK", block)
+        if mistake or not data.decode().strip():
+            with pytest.raises(UserError, match=mistake or "is empty"):
+                list(read_rows(path, Format(type="text"), ["text"]))
+        else:
+            found = together(read_rows(path, Format(type="text"), ["text"])).columns["text"]
+            assert found == [data.decode().removeprefix("\ufeff")]
+
+
+def not_utf_8(data: bytes) -> str:
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        return f"line {line}, byte {error.start}: not valid utf-8 .{error.reason}"
+    return ""
+
+
+def test_columns_that_only_later_objects_have(path: Path) -> None:
+    """A key that is in no object is a wrong name; one that some lack is empty there."""
+    assert read(path, '{"a": "1"}\n{"a": "2", "b": "x"}\n', "a b", type="jsonl").columns["b"] == ["", "x"]
+    assert "no column 'b'" in refusal(path, '{"a": "1"}\n{"a": "2"}\n', "a b", type="jsonl")

@@ -118,8 +118,18 @@ def sources_of(dataset):
 
 def preparation_of(dataset):
     """Settings of a dataset that decide its rows."""
-    settings = DATASETS[dataset].model_dump(mode="json", exclude_defaults=True, exclude={"sources"})
+    settings = DATASETS[dataset].model_dump(mode="json", exclude_defaults=True, exclude={"sources", "shards"})
     return canonical_json({**settings, "sources": [{"path": "raw"}]})
+
+
+SHARDED = [name for name, dataset in DATASETS.items() if dataset.shards > 1]
+NOT_SHARDED = [name for name in DATASETS if name not in SHARDED]
+
+
+def shards_of(dataset):
+    """`1-of-8` and so on."""
+    total = DATASETS[dataset].shards
+    return [f"{number}-of-{total}" for number in range(1, total + 1)]
 
 
 # Tokenizers
@@ -136,6 +146,12 @@ def local_files_of_tokenizer(wildcards):
     """Files of the user's own that a published tokenizer is read from."""
     tokenizer = TOKENIZERS[wildcards.tokenizer]
     return [source.path for source in (*tokenizer.vocab, *tokenizer.merges) if source.path is not None]
+
+
+def token_shards(wildcards):
+    """The folders of a dataset's shards, in order."""
+    folder = f"cache/shards/{wildcards.dataset}/{wildcards.tokenizer}"
+    return [f"{folder}/{shard}" for shard in shards_of(wildcards.dataset)]
 
 
 def tokens_of(dataset, tokenizer):
@@ -293,8 +309,20 @@ def stage_records(_wildcards):
     jobs = [f"download/{dataset}" for dataset in USED_DATASETS if is_downloaded(dataset)]
     jobs += [f"extract/{Path(extracted_file(dataset)).name}" for dataset in USED_DATASETS if is_extracted(dataset)]
     jobs += [f"prepare/{dataset}" for dataset in USED_DATASETS]
+    jobs += [
+        f"read_shard/{dataset}/{shard}"
+        for dataset in USED_DATASETS
+        if dataset in SHARDED
+        for shard in shards_of(dataset)
+    ]
     jobs += [f"{'train' if t in TRAINED_TOKENIZERS else 'fetch'}_tokenizer/{t}" for t in USED_TOKENIZERS]
     jobs += [f"tokenize/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
+    jobs += [
+        f"tokenize_shard/{t}/{dataset}/{shard}"
+        for t, dataset in TOKENIZED
+        if dataset in SHARDED
+        for shard in shards_of(dataset)
+    ]
     jobs += [f"{rule}/{model}" for model in USED_MODELS for rule in RULES_OF_ORIGIN[MODELS[model].origin]]
     jobs += [f"verify_weights/{model}" for model in USED_MODELS]
     jobs += [f"{rule}/{NAME}/{run}" for run in RUNS for rule in ("baselines", "summarize")]

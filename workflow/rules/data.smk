@@ -62,6 +62,8 @@ rule prepare:
         "logs/prepare/{dataset}.log",
     benchmark:
         "logs/benchmarks/prepare/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(NOT_SHARDED),
     resources:
         mem_mb=of_data,
     params:
@@ -72,3 +74,53 @@ rule prepare:
     shell:
         'python "$SCRIPTS/prepare.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
         " --output data/prepared/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"
+
+
+# A large dataset: its shards are read side by side, and its rows divided when all are there.
+
+
+rule read_shard:
+    input:
+        raw=raw_file,
+    output:
+        temp("cache/shards/{dataset}/{shard}-of-{shards}.parquet"),
+    log:
+        "logs/read_shard/{dataset}/{shard}-of-{shards}.log",
+    benchmark:
+        "logs/benchmarks/read_shard/{dataset}/{shard}-of-{shards}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(SHARDED),
+        shard="[0-9]+",
+        shards="[0-9]+",
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        content=own_content,
+        code=code_of("read_shard.py"),
+    shell:
+        'python "$SCRIPTS/read_shard.py" --settings {params.settings:q} --raw {input.raw:q}'
+        " --shard {wildcards.shard} --shards {wildcards.shards} --output {output:q} 2>&1 | tee -i {log:q}"
+
+
+rule prepare_shards:
+    input:
+        raw=raw_file,
+        shards=lambda wildcards: expand(
+            "cache/shards/{d}/{s}.parquet", d=wildcards.dataset, s=shards_of(wildcards.dataset)
+        ),
+    output:
+        expand("data/prepared/{{dataset}}/{split}.parquet", split=SPLITS),
+        report="data/prepared/{dataset}/report.json",
+    log:
+        "logs/prepare/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/prepare/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(SHARDED),
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        content=own_content,
+        seed=CONFIG.seed,
+        code=code_of("prepare_shards.py"),
+    shell:
+        'python "$SCRIPTS/prepare_shards.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
+        " --shards {input.shards:q} --output data/prepared/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

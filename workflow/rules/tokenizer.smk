@@ -62,6 +62,8 @@ rule tokenize:
         "logs/tokenize/{tokenizer}/{dataset}.log",
     benchmark:
         "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(NOT_SHARDED),
     threads: THREADS
     resources:
         mem_mb=of_data,
@@ -71,4 +73,54 @@ rule tokenize:
     shell:
         'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q} --threads {threads}'
         " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"
+        " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"
+
+
+# A large dataset: its shards are tokenized side by side.
+
+
+rule tokenize_shard:
+    input:
+        prepared=expand("data/prepared/{{dataset}}/{part}", part=[f"{s}.parquet" for s in SPLITS] + ["report.json"]),
+        tokenizer=lambda wildcards: tokenizer_files(wildcards.tokenizer),
+    output:
+        temp(expand("cache/shards/{{dataset}}/{{tokenizer}}/{{shard}}-of-{{shards}}/{split}.parquet", split=SPLITS)),
+    log:
+        "logs/tokenize_shard/{tokenizer}/{dataset}/{shard}-of-{shards}.log",
+    benchmark:
+        "logs/benchmarks/tokenize_shard/{tokenizer}/{dataset}/{shard}-of-{shards}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(SHARDED),
+        shard="[0-9]+",
+        shards="[0-9]+",
+    threads: THREADS
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        code=code_of("tokenize_dataset.py"),
+        folder="cache/shards/{dataset}/{tokenizer}/{shard}-of-{shards}",
+    shell:
+        'python "$SCRIPTS/tokenize_dataset.py" --settings {params.settings:q} --threads {threads}'
+        " --prepared data/prepared/{wildcards.dataset:q} --tokenizer checkpoints/tokenizers/{wildcards.tokenizer:q}"
+        " --shard {wildcards.shard} --shards {wildcards.shards} --output {params.folder:q} 2>&1 | tee -i {log:q}"
+
+
+rule join_tokens:
+    input:
+        prepared=expand("data/prepared/{{dataset}}/{part}", part=[f"{s}.parquet" for s in SPLITS] + ["report.json"]),
+        tokenizer=lambda wildcards: tokenizer_files(wildcards.tokenizer),
+        shards=lambda wildcards: expand("{folder}/{split}.parquet", folder=token_shards(wildcards), split=SPLITS),
+    output:
+        expand("data/tokens/{{tokenizer}}/{{dataset}}/{split}.parquet", split=SPLITS),
+    log:
+        "logs/tokenize/{tokenizer}/{dataset}.log",
+    benchmark:
+        "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(SHARDED),
+    params:
+        settings=lambda wildcards: preparation_of(wildcards.dataset),
+        code=code_of("join_tokens.py"),
+        folders=token_shards,
+    shell:
+        'python "$SCRIPTS/join_tokens.py" --shards {params.folders:q}'
         " --output data/tokens/{wildcards.tokenizer:q}/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

@@ -8,6 +8,7 @@ from gptsmith.config.sources import Sources
 from gptsmith.config.strict import STRICT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Shards = Annotated[int, Field(ge=1, le=1000)]
 
 
 def _number_as_text(value: Any) -> Any:
@@ -86,6 +87,8 @@ class ClassificationDataset(BaseModel):
     """Drop repeated texts before splitting, so that none can be in two splits."""
     balance: Literal["none", "undersample"] = "none"
     """`undersample` cuts every class to the size of the smallest, before splitting."""
+    shards: Shards = 1
+    """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
 
     @property
     def label_names(self) -> dict[str, str] | None:
@@ -147,6 +150,8 @@ class InstructionDataset(BaseModel):
     """Shares of the splits; every category is divided by the same shares."""
     deduplicate: bool = True
     """Drop entries whose instruction and input repeat an earlier one, before splitting."""
+    shards: Shards = 1
+    """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
 
 
 class TextDataset(BaseModel):
@@ -166,6 +171,8 @@ class TextDataset(BaseModel):
     """Shares of the splits. A single document is cut in order, at line ends."""
     deduplicate: bool = True
     """Drop repeated documents."""
+    shards: Shards = 1
+    """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
 
 
 Dataset = Annotated[ClassificationDataset | InstructionDataset | TextDataset, Field(discriminator="task")]
