@@ -3,7 +3,7 @@
 Duplicates go before the split, so that nothing a model is tested on was in its training.
 
 Texts pass through in batches. What is decided about all rows together (duplicates, splits) is decided on their
-digests and labels, which memory holds: about 60 bytes a row at most (docs/performance.md).
+digests and labels, which memory holds: about 75 bytes a row at most (docs/performance.md).
 """
 
 import itertools
