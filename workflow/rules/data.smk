@@ -92,6 +92,8 @@ rule read_shard:
         dataset=one_of(SHARDED),
         shard="[0-9]+",
         shards="[0-9]+",
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         content=own_content,
@@ -116,6 +118,8 @@ rule prepare_shards:
         "logs/benchmarks/prepare/{dataset}.jsonl"
     wildcard_constraints:
         dataset=one_of(SHARDED),
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         content=own_content,

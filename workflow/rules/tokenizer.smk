@@ -94,6 +94,8 @@ rule tokenize_shard:
         shard="[0-9]+",
         shards="[0-9]+",
     threads: THREADS
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         code=code_of("tokenize_dataset.py"),
@@ -117,6 +119,8 @@ rule join_tokens:
         "logs/benchmarks/tokenize/{tokenizer}/{dataset}.jsonl"
     wildcard_constraints:
         dataset=one_of(SHARDED),
+    resources:
+        mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         code=code_of("join_tokens.py"),
