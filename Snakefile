@@ -30,6 +30,7 @@ include: "workflow/rules/model.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/versions.smk"
 
 
 rule all:
@@ -44,6 +45,7 @@ onstart:
 
 
 onsuccess:
+    track_if_changed()
     if Path(REPORT).is_file():
         print(f"Report: {Path(REPORT).absolute()}")
 

@@ -23,9 +23,10 @@ LAYERS = [
     {"generation"},
     {"evaluation"},
     {"report"},
+    {"versions"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = {"config", "scheduling", "sources", "data", "tokenizer", "evaluation", "report"}
+WITHOUT_TORCH = {"config", "scheduling", "sources", "data", "tokenizer", "evaluation", "report", "versions"}
 
 
 def module_name(path: Path) -> str:

@@ -1,9 +1,11 @@
 """The validated config, and from it the slices, files and lists that the rules are made of."""
 
+import dataclasses
 import functools
 import hashlib
 import re
 import shlex
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,6 +16,8 @@ from gptsmith.config.load import canonical_json, load_config
 from gptsmith.config.runs import LoRAOnly
 from gptsmith.errors import UserError
 from gptsmith.files import sha256_of
+from gptsmith.versions.contents import Contents, RunContents, has_changed, is_versioned
+from gptsmith.versions.records import install_records
 
 try:
     CONFIG = load_config(config)
@@ -346,6 +350,52 @@ RULES_OF_ORIGIN = {
 }
 
 
+# Versions
+
+
+def own_files():
+    """Sources of the user's own that DVC was told to keep (`dvc add`)."""
+    sources = [source for dataset in USED_DATASETS for source in DATASETS[dataset].sources]
+    sources += [s for t in USED_TOKENIZERS for s in (*(TOKENIZERS[t].vocab or []), *(TOKENIZERS[t].merges or []))]
+    paths = [source.path for source in sources] + [MODELS[model].path for model in USED_MODELS]
+    return [path for path in paths if path is not None and Path(f"{path}.dvc").is_file()]
+
+
+CONTENTS = Contents(
+    name=NAME,
+    units=own_files()
+    + [f"data/raw/{dataset}" for dataset in USED_DATASETS if is_extracted(dataset)]
+    + [f"data/prepared/{dataset}" for dataset in USED_DATASETS]
+    + [f"data/tokens/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
+    + [f"checkpoints/tokenizers/{tokenizer}" for tokenizer in USED_TOKENIZERS]
+    + [f"checkpoints/base/{model}" for model in USED_MODELS]
+    + [f"{kind}/{NAME}/{run}" for run in RUNS for kind in ("checkpoints/finetuned", "results")]
+    + [REPORT],
+    datasets=USED_DATASETS,
+    models=USED_MODELS,
+    runs={name: RunContents(run.dataset, run.seeds) for name, run in RUNS.items()},
+)
+VERSIONS = CONFIG.execution.versions
+
+
+def versioned_contents(_wildcards=None):
+    return canonical_json(dataclasses.asdict(CONTENTS))
+
+
+def remote_options(_wildcards):
+    options = {"remote": VERSIONS.remote, "endpoint": VERSIONS.endpoint}
+    return [f"--{option}={value}" for option, value in options.items() if value is not None]
+
+
+def track_if_changed():
+    """Record what a run made. A failure is told, and the run stays a success: what it made is there."""
+    if not (VERSIONS.track and is_versioned(Path.cwd()) and has_changed(Path.cwd(), CONTENTS)):
+        return
+    command = [sys.executable, SCRIPTS / "track.py", "--contents", versioned_contents()]
+    if subprocess.run(command).returncode:
+        print("The run is complete, but not recorded as a version. Later: snakemake --cores 1 track", file=sys.stderr)
+
+
 # Files of the user's own
 
 
@@ -375,7 +425,8 @@ def folder_of(path):
     return "" if Path(path).is_absolute() else f" (in {Path.cwd()})"
 
 
-if missing := list(missing_files()):
+# `restore` may be what brings them. (Snakemake itself knows its targets only later.)
+if "restore" not in sys.argv and (missing := list(missing_files())):
     sys.exit("error: " + "\n".join(missing))
 
 

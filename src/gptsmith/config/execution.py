@@ -6,6 +6,7 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt, model_validator
 
 from gptsmith.config.limits import Limits
 from gptsmith.config.strict import STRICT
+from gptsmith.config.versions import Versions
 
 Sharding = Literal["none", "full"]
 Compile = Literal["auto", "always", "never"]
@@ -35,6 +36,8 @@ class Execution(BaseModel):
     compile: Compile = "auto"
     """Whether training compiles the model's blocks (torch.compile); `auto` does on CUDA GPUs where the training is
     long enough to win the time back."""
+    versions: Versions = Versions()
+    """Versions of data, checkpoints and results."""
 
     checkpoint_seconds: NonNegativeInt = 60
     """Time between two saved states of a training, from which it goes on if it is broken off. More where saving takes
