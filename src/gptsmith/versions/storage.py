@@ -86,7 +86,7 @@ def _unrecorded_work_is_named(project: Path) -> Iterator[None]:
         names = ", ".join(str(Path(file).relative_to(project)) for file in files)
         raise UserError(
             f"not recorded, and restoring would overwrite it: {names}\n"
-            "record it (snakemake --cores 1 track) and commit, or delete it; then restore"
+            "move it away and restore again; or keep it in place of this version: snakemake --cores 1 track"
         ) from error
 
 
