@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_curve
 from snakemake.persistence.file import FilePersistence
 
 from gptsmith.config.versions import Versions
@@ -21,6 +23,7 @@ from gptsmith.versions.contents import (
     has_changed,
     write_state,
 )
+from gptsmith.versions.plots import roc_points
 from gptsmith.versions.records import METADATA, export_records, install_records, record_name
 
 CONTENTS = Contents("mine", ["data/prepared/texts", "results/mine/spam"], ["texts"], [], {})
@@ -144,3 +147,10 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, str], pro
     with pytest.raises(ValueError, match=problem):
         Versions(**settings)
     assert Versions(remote="s3://bucket/folder", endpoint="http://127.0.0.1:9000").track
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.4, 0.5, 0.9])), min_size=2, max_size=30))
+def test_the_roc_curve_is_that_of_scikit_learn(items: list[tuple[bool, float]]) -> None:
+    truth, scores = np.array([[True, 0.2], [False, 0.2], *items]).T
+    expected = roc_curve(truth, scores, drop_intermediate=False)[:2]
+    np.testing.assert_allclose(np.array(roc_points(truth.astype(bool), scores)).T, expected)

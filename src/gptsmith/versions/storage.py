@@ -121,7 +121,8 @@ def _repository(project: Path, remote: str | None = None, endpoint: str | None =
             "versions need a git repository: run this at the top of a clone, where .git and .dvc/config are"
         )
     try:
-        from dvc.exceptions import DvcException  # half a second, and only here
+        from dvc.config import NoRemoteError  # half a second, and only here
+        from dvc.exceptions import DvcException
         from dvc.repo import Repo
     except ImportError as error:
         raise UserError(f"versions need DVC, which cannot be imported ({error}): install requirements.txt") from error
@@ -134,5 +135,7 @@ def _repository(project: Path, remote: str | None = None, endpoint: str | None =
     try:
         with Repo(str(project), config=config, _wait_for_lock=True) as repository:
             yield repository
+    except NoRemoteError as error:
+        raise UserError("no remote: set execution.versions.remote in the config to a folder or a URL") from error
     except (DvcException, OSError) as error:
         raise UserError(f"DVC: {error}") from error
