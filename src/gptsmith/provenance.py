@@ -14,6 +14,8 @@ from typing import Any
 
 from gptsmith.files import sha256_of, write_json
 
+# What a run itself writes into git's files (docs/versions.md).
+NOT_CODE = (":(exclude)*.dvc", ":(exclude)results")
 LIBRARIES = ("gptsmith", "numpy", "pyarrow", "safetensors", "tiktoken", "torch")
 
 
@@ -56,8 +58,9 @@ def write_provenance(
 
 
 def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether tracked files differ from it; None outside a repository or without git."""
-    commands = (["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    """Commit and whether tracked files, of those that decide a result, differ from it; None outside a repository or without git."""
+    changed = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_CODE]
+    commands = (["git", "rev-parse", "HEAD"], changed)
     try:
         commit, changes = (
             subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603

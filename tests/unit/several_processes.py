@@ -24,7 +24,7 @@ from torch.distributed import barrier
 from gptsmith.checkpoint.files import load_language_model, save_language_model
 from gptsmith.command import run
 from gptsmith.config.architecture import Architecture
-from gptsmith.config.execution import Sharding
+from gptsmith.config.parallel import Sharding
 from gptsmith.config.runs import LastBlocks, LoRA, LoRAOnly, Trainable
 from gptsmith.config.training import Training
 from gptsmith.errors import UserError

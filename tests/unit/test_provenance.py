@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from gptsmith.files import read_json, sha256_of
-from gptsmith.provenance import Stopwatch, write_provenance
+from gptsmith.provenance import Stopwatch, checksums, write_provenance
 
 
 def record(folder: Path, **facts: Any) -> dict[str, Any]:
     """What is written of a computation on `folder`'s file `input`."""
     (folder / "input").write_bytes(b"content")
     path = folder / "results" / "provenance.json"
-    write_provenance(path, Stopwatch(), settings={"epochs": 2}, inputs=[folder / "input"], **facts)
+    write_provenance(path, Stopwatch(), settings={"epochs": 2}, inputs=checksums([folder / "input"]), **facts)
     return read_json(path)
 
 
@@ -63,8 +63,10 @@ def test_without_git_there_is_no_commit(folder: Path, monkeypatch: pytest.Monkey
 def test_commit_and_whether_tracked_files_differ_from_it(folder: Path) -> None:
     git(folder, "init")
     (folder / "code.py").write_text("a = 1\n")
-    git(folder, "add", "code.py")
+    (folder / "messages.dvc").write_text("md5: 1\n")
+    git(folder, "add", "code.py", "messages.dvc")
     git(folder, "commit", "-m", "first")
+    (folder / "messages.dvc").write_text("md5: 2\n")  # as a run leaves it
     written = record(folder)  # `input` and results are not tracked
     assert written["git_commit"] == git(folder, "rev-parse", "HEAD")
     assert written["git_dirty"] is False
@@ -77,7 +79,7 @@ def test_commit_and_whether_tracked_files_differ_from_it(folder: Path) -> None:
 def test_time_is_measured_from_the_start_of_the_stopwatch(folder: Path) -> None:
     started = datetime.datetime(2024, 5, 6, 7, 8, 9, tzinfo=datetime.UTC)
     early = Stopwatch(started=started, monotonic=Stopwatch().monotonic - 1000)
-    write_provenance(folder / "p.json", early, settings={}, inputs=[])
+    write_provenance(folder / "p.json", early, settings={}, inputs={})
     written = read_json(folder / "p.json")
     assert 1000 <= written["seconds"] < 1060
     assert written["started"] == "2024-05-06T07:08:09+00:00"

@@ -5,11 +5,9 @@ from typing import Literal, Self
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, model_validator
 
 from gptsmith.config.limits import Limits
+from gptsmith.config.parallel import Compile, Sharding
 from gptsmith.config.strict import STRICT
 from gptsmith.config.versions import Versions
-
-Sharding = Literal["none", "full"]
-Compile = Literal["auto", "always", "never"]
 
 
 class Execution(BaseModel):

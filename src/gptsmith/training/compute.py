@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.distributed import is_torchelastic_launched
 
-from gptsmith.config.execution import Compile, Sharding
+from gptsmith.config.parallel import Compile, Sharding
 from gptsmith.config.training import Precision
 from gptsmith.errors import UserError
 from gptsmith.scheduling.gpus import claim_gpus
