@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gptsmith.files import read_json
 from tests.cluster.conftest import Slurm, wait_until
 from tests.pipeline.conftest import Project
 
@@ -108,3 +109,5 @@ def test_requeued_and_cancelled_training_ends_in_the_same_bytes(project: Project
         assert process.wait(120) == 0, (project.folder / "output.txt").read_text()
     assert seen(project)[-1]["SLURM_JOB_ID"] != job
     assert (project.folder / CHECKPOINT).read_bytes() == (undisturbed.folder / CHECKPOINT).read_bytes()
+    provenance = read_json(project.folder / "results/tiny/spam/seed-1/provenance.json")
+    assert len(provenance["resumed_after_steps"]) == 2
