@@ -87,7 +87,7 @@ WELL_FORMED: dict[str, bytes] = {
     "text": "Once upon a time\n\nthere was – a “cat”.\n".encode(),
     "parquet": parquet(),
 }
-encodings = st.sampled_from(["utf-8", "utf-16", "cp1252", "latin-1", "utf-7", "ascii", "shift_jis", "rot13", "hex"])
+encodings = st.sampled_from(["utf-8", "utf-16", "cp1252", "latin-1", "utf-7", "ascii", "shift_jis", "rot13", "hex", "idna"])
 
 
 @pytest.mark.parametrize("kind", WELL_FORMED)
@@ -113,11 +113,11 @@ def test_readers(kind: Literal["csv", "tsv", "json", "jsonl", "text", "parquet"]
         path = Path(folder) / "data"
         path.write_bytes(data.draw(contents))
         try:
-            read = read_rows(path, TypeAdapter(Format).validate_python(options), columns)
+            read = list(read_rows(path, TypeAdapter(Format).validate_python(options), columns))
         except UserError:
             pass
         else:
-            assert len(read) > 0
+            assert sum(map(len, read)) > 0
 
 
 CONFIG = (ROOT / "config.yaml").read_bytes()

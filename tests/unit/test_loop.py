@@ -114,6 +114,11 @@ def test_micro_batches_give_what_the_whole_batch_gives(kind: Kind, micro_batch_s
     torch.testing.assert_close(outputs[1], outputs[0], rtol=1e-3, atol=1e-4)
 
 
+def test_without_examples_there_is_nothing_to_train_on() -> None:
+    with pytest.raises(UserError, match=r"^tiny: no examples to train on$"):
+        train(setup((classifier, classification_loss, labelled), n=0), Training())
+
+
 @KINDS
 def test_the_gradient_is_that_of_the_mean_over_targets(kind: Kind) -> None:
     job = setup(kind, n=7)

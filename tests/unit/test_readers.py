@@ -293,3 +293,10 @@ def test_columns_that_only_later_objects_have(path: Path) -> None:
     """A key that is in no object is a wrong name; one that some lack is empty there."""
     assert read(path, '{"a": "1"}\n{"a": "2", "b": "x"}\n', "a b", type="jsonl").columns["b"] == ["", "x"]
     assert "no column 'b'" in refusal(path, '{"a": "1"}\n{"a": "2"}\n', "a b", type="jsonl")
+
+
+def test_utf_16_without_its_mark_that_is_broken_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"\0\0\0\xd8\0\0")
+    with pytest.raises(UserError, match="not valid utf-16"):
+        list(read_rows(path, Format(type="csv", encoding="utf-16"), ["text"]))

@@ -14,7 +14,7 @@ import math
 import re
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -430,7 +430,8 @@ def _refuse_text(path: Path, encoding: str) -> NoReturn:
                 text = decoder.decode(data, final=not data)
             except UnicodeDecodeError as error:
                 decoder.setstate((b"", state))
-                line += decoder.decode(error.object[: error.start]).count("\n")
+                with suppress(UnicodeError):  # UTF-16 without its mark, of which no lines can be counted
+                    line += decoder.decode(error.object[: error.start]).count("\n")
                 place = f"{path}, line {line}, byte {offset - len(waiting) + error.start}"
                 raise UserError(f"{place}: not valid {encoding} ({error.reason}).\n{remedy}") from error
             except UnicodeError as error:
