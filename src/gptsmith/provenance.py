@@ -58,7 +58,8 @@ def write_provenance(
 
 
 def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether tracked files, of those that decide a result, differ from it; None outside a repository or without git."""
+    """Commit, and whether tracked files that may decide a result differ from it; None outside a repository or
+    without git."""
     changed = ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_CODE]
     commands = (["git", "rev-parse", "HEAD"], changed)
     try:

@@ -87,7 +87,7 @@ WELL_FORMED: dict[str, bytes] = {
     "text": "Once upon a time\n\nthere was – a “cat”.\n".encode(),
     "parquet": parquet(),
 }
-encodings = st.sampled_from(["utf-8", "utf-16", "cp1252", "latin-1", "utf-7", "ascii", "shift_jis", "rot13", "hex", "idna"])
+encodings = st.sampled_from("utf-8 utf-16 cp1252 latin-1 utf-7 ascii shift_jis rot13 hex idna".split())
 
 
 @pytest.mark.parametrize("kind", WELL_FORMED)
