@@ -31,13 +31,7 @@ def main() -> None:
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )
     features = Path(arguments.features) if arguments.features else None
-    saving = Saving(
-        arguments.state,
-        code_version(Path(__file__)),
-        arguments.checkpoint_seconds,
-        arguments.state_gb * 1e9,
-        arguments.state_days,
-    )
+    saving = Saving.by(arguments, code_version(Path(__file__)))
     with process_group(compute.device):
         finetune(
             arguments.name,

@@ -26,13 +26,7 @@ def main() -> None:
         arguments.device, arguments.precision, arguments.threads, arguments.sharding, arguments.compile
     )
     output = arguments.output
-    saving = Saving(
-        arguments.state,
-        code_version(Path(__file__)),
-        arguments.checkpoint_seconds,
-        arguments.state_gb * 1e9,
-        arguments.state_days,
-    )
+    saving = Saving.by(arguments, code_version(Path(__file__)))
     with process_group(compute.device):
         pretrain(
             Model.model_validate_json(arguments.settings),

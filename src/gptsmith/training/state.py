@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from argparse import Namespace
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -52,6 +53,12 @@ class Saving:
     """Of all states together."""
     days: float = 30.0
     """Longest that a state is kept."""
+
+    @classmethod
+    def by(cls, arguments: Namespace, code: str) -> "Saving":
+        """From the options that gptsmith.command.add_training_options adds."""
+        room = arguments.state_gb * 1e9
+        return cls(arguments.state, code, arguments.checkpoint_seconds, room, arguments.state_days)
 
 
 @dataclass
