@@ -24,6 +24,7 @@ LAYERS = [
     {"evaluation"},
     {"report"},
     {"versions"},
+    {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 WITHOUT_TORCH = {"config", "scheduling", "sources", "data", "tokenizer", "evaluation", "report", "versions"}

@@ -1,0 +1,41 @@
+"""The command `gptsmith`: one command a module beside this one, which are imported when their command is called for.
+
+`gptsmith --help` and shell completion should be there at once, so a command's module imports nothing heavy (torch,
+pandas, FastAPI) but in its function.
+"""
+
+from importlib.metadata import version
+from typing import Annotated, NoReturn
+
+import typer
+
+from gptsmith.command import run
+
+app = typer.Typer(
+    name="gptsmith",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,  # gptsmith.command.run says how a command ends
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gptsmith {version('gptsmith')}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def gptsmith(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Use the models that the pipeline makes."""
+    # gptsmith.command.run looks for --debug itself: it has to know when no option was understood.
+
+
+def main() -> NoReturn:
+    """The entry point."""
+    run(app)
