@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gptsmith.checkpoint.configuration import FineTuning, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier, load_language_model
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset
@@ -114,6 +115,9 @@ def test_everything_is_written_and_can_be_read(task: str, project: Project, tmp_
     tokenizer = tokenizer_of(project)
     assert load_tokenizer(outputs.checkpoint, "copy").content_hash == tokenizer.content_hash
     assert read_json(outputs.checkpoint / "config.json")["eos_token_id"] == tokenizer.end_of_text
+    assert read_fine_tuning(outputs.checkpoint) == FineTuning(
+        max_length=SHAPE.context_length, prompt="compact" if task == "instruction" else None
+    )
 
     history = pq.read_table(outputs.history)
     assert history.schema.equals(SCHEMA)
@@ -121,6 +125,17 @@ def test_everything_is_written_and_can_be_read(task: str, project: Project, tmp_
     assert history["split"].to_pylist().count("train") == n_steps
     assert [row["step"] for row in history.to_pylist() if row["split"] == "validation"] == [0, 3, 6]
     assert all((value is None) == (task == "instruction") for value in history["accuracy"].to_pylist())
+
+
+def test_a_checkpoint_records_the_length_that_texts_were_cut_to(project: Project, tmp_path: Path) -> None:
+    assert read_fine_tuning(tune(project, tmp_path, "classification", max_length=5).checkpoint) == FineTuning(
+        max_length=5
+    )
+    assert read_fine_tuning(project.folder / "base") is None
+    damaged = tmp_path / "checkpoint" / "config.json"
+    damaged.write_text(damaged.read_text().replace('"max_length": 5', '"max_length": 0'))
+    with pytest.raises(UserError, match=r"config.json: max_length: Input should be greater than 0"):
+        read_fine_tuning(damaged.parent)
 
 
 def test_where_a_result_comes_from(project: Project, tmp_path: Path) -> None:

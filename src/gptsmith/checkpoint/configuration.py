@@ -1,12 +1,16 @@
 """config.json of a checkpoint: our `architecture` block, and the keys of transformers' GPT2Config beside it."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, PositiveInt, ValidationError
 
 from gptsmith.checkpoint.folder import config_file
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.prompts import PromptStyle
+from gptsmith.config.strict import STRICT
 from gptsmith.errors import UserError
 from gptsmith.files import read_json
 
@@ -23,23 +27,38 @@ FIXED = {
 }
 
 
-def language_model_config(architecture: Architecture, end_of_text: int) -> dict[str, Any]:
+class FineTuning(BaseModel):
+    """What whoever uses a fine-tuned model has to do as its training did: block `fine_tuning` of config.json."""
+
+    model_config = STRICT
+
+    max_length: PositiveInt
+    """Longest text, in tokens; longer ones lost their end."""
+    prompt: PromptStyle | None = None
+    """Wording around instructions; None for a classifier."""
+
+
+def language_model_config(
+    architecture: Architecture, end_of_text: int, fine_tuning: FineTuning | None
+) -> dict[str, Any]:
     """config.json of a LanguageModel; loads as GPT2LMHeadModel."""
-    return {"architectures": ["GPT2LMHeadModel"]} | _shared_config(architecture, end_of_text)
+    return {"architectures": ["GPT2LMHeadModel"]} | _shared_config(architecture, end_of_text, fine_tuning)
 
 
-def classifier_config(architecture: Architecture, labels: list[str], end_of_text: int) -> dict[str, Any]:
+def classifier_config(
+    architecture: Architecture, labels: list[str], end_of_text: int, fine_tuning: FineTuning | None
+) -> dict[str, Any]:
     """config.json of a Classifier, `labels` in the order of its logits; loads as GPT2ForSequenceClassification."""
     return {
         "architectures": ["GPT2ForSequenceClassification"],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "problem_type": "single_label_classification",
-    } | _shared_config(architecture, end_of_text)
+    } | _shared_config(architecture, end_of_text, fine_tuning)
 
 
-def _shared_config(architecture: Architecture, end_of_text: int) -> dict[str, Any]:
-    return {
+def _shared_config(architecture: Architecture, end_of_text: int, fine_tuning: FineTuning | None) -> dict[str, Any]:
+    config = {
         "model_type": "gpt2",
         "vocab_size": architecture.vocab_size,
         "n_positions": architecture.context_length,
@@ -59,6 +78,7 @@ def _shared_config(architecture: Architecture, end_of_text: int) -> dict[str, An
         "pad_token_id": end_of_text,
         "architecture": architecture.model_dump(mode="json"),
     }
+    return config if fine_tuning is None else config | {"fine_tuning": fine_tuning.model_dump(mode="json")}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -79,11 +99,24 @@ def read_architecture(folder: Path) -> Architecture:
     """
     path, config = folder / "config.json", read_config(folder)
     shape = config["architecture"] if "architecture" in config else _from_gpt2_keys(path, config)
-    try:
+    with _validation_errors(path, "architecture"):
         return Architecture.model_validate(shape)
+
+
+def read_fine_tuning(folder: Path) -> FineTuning | None:
+    """How the checkpoint was fine-tuned; None where its config.json does not say."""
+    path, config = folder / "config.json", read_config(folder)
+    with _validation_errors(path, "fine_tuning"):
+        return FineTuning.model_validate(config["fine_tuning"]) if "fine_tuning" in config else None
+
+
+@contextlib.contextmanager
+def _validation_errors(path: Path, block: str) -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "architecture"
+        place = ".".join(str(part) for part in first["loc"]) or block
         raise UserError(f"{path}: {place}: {first['msg']}") from error
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gptsmith.checkpoint.configuration import (
+    FineTuning,
     classifier_config,
     language_model_config,
     read_architecture,
@@ -24,17 +25,23 @@ from gptsmith.model.heads import Classifier, LanguageModel
 from gptsmith.model.initialization import STANDARD_DEVIATION
 
 
-def save_language_model(model: LanguageModel, folder: Path, end_of_text: int) -> None:
+def save_language_model(
+    model: LanguageModel, folder: Path, end_of_text: int, fine_tuning: FineTuning | None = None
+) -> None:
     """Write `model` so that GPT2LMHeadModel.from_pretrained(folder) is the same model. Adapters must be merged."""
     weights = chain(trunk_weights(model.architecture), language_model_head(model.architecture))
-    _save(model.state_dict(), weights, language_model_config(model.architecture, end_of_text), folder)
+    config = language_model_config(model.architecture, end_of_text, fine_tuning)
+    _save(model.state_dict(), weights, config, folder)
 
 
-def save_classifier(model: Classifier, folder: Path, labels: list[str], end_of_text: int) -> None:
+def save_classifier(
+    model: Classifier, folder: Path, labels: list[str], end_of_text: int, fine_tuning: FineTuning | None = None
+) -> None:
     """Write `model` so that GPT2ForSequenceClassification.from_pretrained(folder) is the same model, given
     texts padded on the right with `end_of_text`. labels: names of the classes in the order of the logits."""
     weights = chain(trunk_weights(model.architecture), classifier_head(model.architecture, len(labels)))
-    _save(model.state_dict(), weights, classifier_config(model.architecture, labels, end_of_text), folder)
+    config = classifier_config(model.architecture, labels, end_of_text, fine_tuning)
+    _save(model.state_dict(), weights, config, folder)
 
 
 def _save(state: dict[str, Tensor], weights: Iterable[Weight], config: dict[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from gptsmith.config.prompts import PromptStyle
 from gptsmith.config.sources import Sources
 from gptsmith.config.strict import STRICT
 
@@ -142,7 +143,7 @@ class InstructionDataset(BaseModel):
     """Column with the wanted response."""
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
-    prompt: Literal["alpaca", "compact"] = "alpaca"
+    prompt: PromptStyle = "alpaca"
     """Wording around the instruction: `alpaca` is Stanford Alpaca's, `compact` a single line, for small models."""
     mechanical: MechanicalItems | None = None
     """Questions with one right answer, generated and added to the splits."""

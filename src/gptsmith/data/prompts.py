@@ -5,14 +5,14 @@ https://github.com/tatsu-lab/stanford_alpaca), whose separate introduction for i
 input is left out.
 """
 
-from typing import Literal
+from gptsmith.config.prompts import PromptStyle
 
 INTRODUCTION = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
 )
 
 
-def format_prompt(instruction: str, input: str, style: Literal["alpaca", "compact"]) -> str:  # noqa: A002
+def format_prompt(instruction: str, input: str, style: PromptStyle) -> str:  # noqa: A002
     """The text that a response follows directly.
 
     `alpaca` is the introduction and a heading for each part, none for an empty `input`. `compact` is for

@@ -47,7 +47,8 @@ def tokenize_dataset(
     if report["task"] != dataset.task:
         raise UserError(f"{prepared}: prepared for {report['task']}, not {dataset.task}. Prepare the dataset again.")
     label_names = report.get("labels")
-    schema = token_schema(dataset.task, tokenizer, label_names)
+    prompt = dataset.prompt if isinstance(dataset, InstructionDataset) else None
+    schema = token_schema(dataset.task, tokenizer, label_names, prompt)
     encode = partial(_encode, dataset=dataset, label_names=label_names, tokenizer=tokenizer, schema=schema)
     sources = [prepared / f"{split}.parquet" for split in SPLITS]
     with (

@@ -1,7 +1,8 @@
 """The token files that training reads: one row a text, whole, as ids.
 
 `id` is that of the prepared row; `label` indexes the labels, and `prompt_length` says how many of the
-`input_ids` are the prompt. The schema's metadata names the tokenizer that made the ids, and the labels.
+`input_ids` are the prompt. The schema's metadata names the tokenizer that made the ids, and the labels or the
+wording of the prompts.
 """
 
 import json
@@ -26,11 +27,15 @@ SCHEMAS = {"classification": _schema("label"), "instruction": _schema("prompt_le
 """By task."""
 
 
-def token_schema(task: str, tokenizer: Tokenizer, label_names: list[str] | None) -> pa.Schema:
+def token_schema(
+    task: str, tokenizer: Tokenizer, label_names: list[str] | None, prompt: str | None = None
+) -> pa.Schema:
     """The task's schema with its metadata: what a token file is written with."""
     metadata = {"tokenizer": tokenizer.name, "tokenizer_sha256": tokenizer.content_hash}
     if label_names is not None:
         metadata["labels"] = json.dumps(label_names, ensure_ascii=False)
+    if prompt is not None:
+        metadata["prompt"] = prompt
     return SCHEMAS[task].with_metadata(metadata)
 
 
@@ -53,6 +58,8 @@ class Tokens:
     """(rows,) int32, or None unless the task is classification."""
     prompt_lengths: np.ndarray | None
     """(rows,) int32, or None unless the task is instruction."""
+    prompt: str | None = None
+    """The wording around instructions (gptsmith.data.prompts); None unless the task is instruction."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,6 +98,7 @@ def read_tokens(path: Path) -> Tokens:
         offsets=np.concatenate([[0], np.cumsum(pc.list_value_length(table["input_ids"]), dtype=np.int64)]),
         labels=columns.get("label"),
         prompt_lengths=columns.get("prompt_length"),
+        prompt=metadata.get("prompt"),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic
 import torch
 
 from gptsmith.checkpoint.adapter import save_adapter
+from gptsmith.checkpoint.configuration import FineTuning
 from gptsmith.checkpoint.files import (
     classifier_from_language_model,
     load_language_model,
@@ -65,7 +66,7 @@ class Task(Generic[Net]):
     objective: Callable[[Net, Batch], Loss]
     examples: Callable[[Tokens, int], ClassificationExamples | LanguageExamples]
     """From a split's tokens and the longest text in tokens."""
-    save: Callable[[Path], None]
+    save: Callable[[Path, FineTuning], None]
 
 
 def classification_task(
@@ -76,7 +77,7 @@ def classification_task(
         model,
         classification_loss,
         partial(classification_examples, end_of_text=end_of_text),
-        lambda folder: save_classifier(model, folder, labels, end_of_text),
+        lambda folder, fine_tuning: save_classifier(model, folder, labels, end_of_text, fine_tuning),
     )
 
 
@@ -86,7 +87,7 @@ def instruction_task(base: Path, run: Run, end_of_text: int) -> Task[LanguageMod
         model,
         language_loss if run.training.dropout else language_loss_shared,
         partial(instruction_examples, end_of_text=end_of_text, loss_on=run.loss_on),
-        lambda folder: save_language_model(model, folder, end_of_text),
+        lambda folder, fine_tuning: save_language_model(model, folder, end_of_text, fine_tuning),
     )
 
 
@@ -147,7 +148,7 @@ def finetune(
     if isinstance(run.trainable, LoRAOnly):
         save_adapter(model, outputs.checkpoint / "adapter.safetensors")
         merge_lora(model)
-    task.save(outputs.checkpoint)
+    task.save(outputs.checkpoint, FineTuning.model_validate({"max_length": max_length, "prompt": splits[0].prompt}))
     for file in ("vocab.json", "merges.txt"):
         with atomic_path(outputs.checkpoint / file) as temporary:
             shutil.copyfile(inputs.tokenizer / file, temporary)
