@@ -33,6 +33,7 @@ from gptsmith.training.features import n_frozen_blocks, with_features, write_fea
 from gptsmith.training.finetuning import Task, classification_task
 from gptsmith.training.loop import Setup, train
 from gptsmith.training.pretraining import write_random_model
+from gptsmith.training.progress import progress
 from gptsmith.training.trainable import select_trainable
 
 EPOCHS = peer.CLASSIFIER_EPOCHS
@@ -140,7 +141,8 @@ def _fine_tune(task: Task[Classifier], data: Data, settings: Settings, compute: 
     )
     side.end()
     for split in ("validation", "test"):
-        classify(task.model, announced[split], compute, title=split)
+        with progress(split, len(data.tokens[split]), "text") as advance:
+            classify(task.model, announced[split], compute, advance)
         side.end()
 
 

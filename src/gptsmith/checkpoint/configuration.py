@@ -18,6 +18,8 @@ from gptsmith.files import read_json
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 ACTIVATION_NAMES = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
 
+CLASSIFIER = "GPT2ForSequenceClassification"
+
 # Where GPT2Config can ask for another computation, the value that is the GPT-2 of this package.
 FIXED = {
     "scale_attn_weights": True,
@@ -50,7 +52,7 @@ def classifier_config(
 ) -> dict[str, Any]:
     """config.json of a Classifier, `labels` in the order of its logits; loads as GPT2ForSequenceClassification."""
     return {
-        "architectures": ["GPT2ForSequenceClassification"],
+        "architectures": [CLASSIFIER],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "problem_type": "single_label_classification",
@@ -144,11 +146,15 @@ def _from_gpt2_keys(path: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{path}: {error.args[0]} is missing") from error
 
 
+def is_classifier(folder: Path) -> bool:
+    return read_config(folder).get("architectures") == [CLASSIFIER]
+
+
 def read_labels(folder: Path) -> list[str]:
     """The classes of a classifier's logits, in their order. Raises UserError when config.json has none."""
     path, config = folder / "config.json", read_config(folder)
     names = config.get("id2label")
-    if config.get("architectures") != ["GPT2ForSequenceClassification"] or not isinstance(names, dict):
+    if config.get("architectures") != [CLASSIFIER] or not isinstance(names, dict):
         raise UserError(f"{path}: not a classifier (architectures: {config.get('architectures')})")
     try:
         return [str(names[str(index)]) for index in range(len(names))]

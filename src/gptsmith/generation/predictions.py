@@ -18,7 +18,7 @@ from gptsmith.training.compute import Compute
 from gptsmith.training.examples import Examples, batches_by_length
 from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.objectives import class_logits
-from gptsmith.training.progress import progress
+from gptsmith.training.progress import Advance, progress
 from gptsmith.training.tasks import classification_examples
 
 BATCH_SIZE = 64
@@ -57,7 +57,8 @@ def write_predictions(
         if features is not None:
             n_blocks = n_frozen_blocks(classifier.trunk, trained_blocks)
             examples = with_features(texts, features / f"{split}.npy", classifier.trunk, n_blocks)
-        probabilities = classify(classifier, examples, compute, title=f"predict {split}")
+        with progress(f"predict {split}", len(rows), "text") as advance:
+            probabilities = classify(classifier, examples, compute, advance)
         columns = {
             "id": rows["id"],
             "split": pa.array([split] * len(rows), pa.string()),
@@ -72,12 +73,12 @@ def write_predictions(
 
 
 @torch.no_grad()
-def classify(classifier: Classifier, examples: Examples, compute: Compute, title: str) -> np.ndarray:
-    """Probabilities float64 [examples, n_classes], in the order of `examples`."""
+def classify(classifier: Classifier, examples: Examples, compute: Compute, advance: Advance) -> np.ndarray:
+    """Probabilities float64 [examples, n_classes], in the order of `examples`; `advance` is told how far it is."""
     classifier.eval()
     probabilities = np.zeros((len(examples.lengths), classifier.score.out_features))
     done = 0
-    with progress(title, len(probabilities), "text") as advance, compute.autocast():
+    with compute.autocast():
         for indices in batches_by_length(examples.lengths, BATCH_SIZE):
             batch = examples.batch(indices).to(compute.device)
             logits = class_logits(classifier, batch)

@@ -1,0 +1,22 @@
+"""Arguments that several commands have."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Checkpoint = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Folder of a fine-tuned model: checkpoints/finetuned/NAME/RUN/seed-N.",
+        show_default=False,
+        file_okay=False,
+        exists=True,
+    ),
+]
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where the model runs.")]
+Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+
+ALL_CORES = os.cpu_count() or 1
