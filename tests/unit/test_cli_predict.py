@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from gptsmith.checkpoint.files import load_classifier
-from gptsmith.cli import app, predict
+from gptsmith.cli import app
+from gptsmith.cli.terminal import printable_line
 from gptsmith.data import texts as reading
 from gptsmith.tokenizer.fast import load_tokenizer
 
@@ -212,4 +213,4 @@ def test_a_checkpoint_without_its_tokenizer_is_refused(
 
 
 def test_control_characters_do_not_reach_a_terminal() -> None:
-    assert predict.printable("a\x1b]0;title\x07b\u202ec\nd") == "a ]0;title b c d"
+    assert printable_line("a\x1b]0;title\x07b\u202ec\nd") == "a ]0;title b c d"

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gptsmith.cli import predict
+from gptsmith.cli import chat, predict
 from gptsmith.command import run
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ def gptsmith(
     # gptsmith.command.run looks for --debug itself: it has to know when no option was understood.
 
 
+app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 
 

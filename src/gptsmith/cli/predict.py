@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from gptsmith.cli.options import ALL_CORES, Checkpoint, Device, Threads
+from gptsmith.cli.terminal import printable_line
 from gptsmith.errors import UserError
 
 if TYPE_CHECKING:
@@ -101,19 +102,14 @@ def _table(classifier: "TextClassifier", texts: list[str], probabilities: list[l
     from rich.console import Console
 
     console: Console = Console()
-    labels = [printable(label) for label in classifier.labels]
+    labels = [printable_line(label) for label in classifier.labels]
     width = max(map(cell_len, [*labels, "label"]))
     if first:
         print(f"{set_cell_size('label', width)}  probability  text")
     room = max(console.width - width - 15, 10)
     for text, row in zip(texts, probabilities, strict=True):
         highest = max(row)
-        shown = printable(text)
+        shown = printable_line(text)
         if cell_len(shown) > room:
             shown = set_cell_size(shown, room - 1) + "…"
         print(f"{set_cell_size(labels[row.index(highest)], width)}  {highest:11.3f}  {shown}")
-
-
-def printable(text: str) -> str:
-    """Without what a terminal would act on."""
-    return "".join(character if character.isprintable() else " " for character in text)
