@@ -54,7 +54,7 @@ format: .venv/dev.stamp
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-clusters.txt
+.venv/dev.stamp: .venv/run.stamp requirements-dev.txt requirements-clusters.txt requirements-serve.txt
 	@echo 'Adding what tests and lint need ...'
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@

@@ -24,6 +24,7 @@ LAYERS = [
     {"evaluation"},
     {"report"},
     {"versions"},
+    {"serving"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

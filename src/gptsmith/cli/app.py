@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gptsmith.cli import chat, export, predict
+from gptsmith.cli import chat, export, predict, serve
 from gptsmith.command import run
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ def gptsmith(
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
 
 def main() -> NoReturn:
