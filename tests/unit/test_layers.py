@@ -16,6 +16,7 @@ LAYERS = [
     {"scheduling"},
     {"sources"},
     {"data"},
+    {"inspection"},
     {"tokenizer"},
     {"model"},
     {"checkpoint"},
@@ -28,7 +29,7 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = {"config", "scheduling", "sources", "data", "tokenizer", "evaluation", "report", "versions"}
+WITHOUT_TORCH = LEVEL.keys() - {"model", "checkpoint", "training", "generation", "errors", "cli"}
 
 
 def module_name(path: Path) -> str:
