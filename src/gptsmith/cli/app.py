@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gptsmith.cli import chat, export, predict, serve
+from gptsmith.cli import chat, export, init, predict, serve
 from gptsmith.command import run
 
 app = typer.Typer(
@@ -34,12 +34,13 @@ def gptsmith(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Use the models that the pipeline makes."""
+    """Begin with data of your own, and use the models that the pipeline makes."""
     # gptsmith.command.run looks for --debug itself: it has to know when no option was understood.
 
 
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
 app.command("export", epilog=export.EXAMPLES)(export.export)
+app.command("init")(init.init)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 

@@ -1,0 +1,43 @@
+"""`gptsmith init`: from a file of yours to a config that runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gptsmith.errors import UserError
+from gptsmith.files import write_text
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON Lines or Parquet.")],
+    text: Annotated[list[str] | None, typer.Option(help="Column with the text to classify.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column with its class.")] = None,
+    instruction: Annotated[str | None, typer.Option(help="Column with the question or instruction.")] = None,
+    input_: Annotated[str | None, typer.Option("--input", help="Column with what the instruction is about.")] = None,
+    answer: Annotated[str | None, typer.Option(help="Column with the wanted answer.")] = None,
+    category: Annotated[str | None, typer.Option(help="Column with the kind of instruction.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the dataset and its results; else that of the file.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Config to write; else <name>.yaml.")] = None,
+) -> None:
+    """Look at a file and write a config for it. Columns that can only be meant one way need not be named.
+
+    Example: gptsmith init messages.csv --text body --label category
+    """
+    # They import pyarrow and the like, for which `gptsmith --help` need not wait.
+    from gptsmith.inspection.findings import findings
+    from gptsmith.inspection.new_config import name_for, new_config
+    from gptsmith.inspection.roles import Wanted, choose_roles
+    from gptsmith.inspection.table import look_at
+
+    name = name_for(file) if name is None else name
+    output = Path(f"{name}.yaml") if output is None else output
+    if output.exists():
+        raise UserError(f"{output}: is there already, and is not overwritten. Name another one: --output FILE")
+    table = look_at(file)
+    print(*findings(table), sep="\n")
+    roles = choose_roles(table, Wanted(text or (), label, instruction, input_, answer, category))
+    print(*(f"guessed: {line}" for line in roles.guessed), sep="\n", end="\n" if roles.guessed else "")
+    config = new_config(table, roles, name, output)
+    write_text(output, config)
+    print(f"written: {output}", f"run:     snakemake --cores 2 --configfile {output}", sep="\n")

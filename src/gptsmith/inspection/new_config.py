@@ -1,0 +1,127 @@
+"""The config that `gptsmith init` writes: complete, with comments that say why a value is what it is."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from gptsmith.config.load import load_config
+from gptsmith.errors import UserError
+from gptsmith.inspection.beginnings import Beginning, Measured, for_classification, for_instructions, measure
+from gptsmith.inspection.roles import CLASSES_SHOWN, Classification, Roles, shorten
+from gptsmith.inspection.table import Table
+
+# The revision that config/gpt2-small.yaml has as well (a test compares them).
+GPT2 = {
+    "repo": "openai-community/gpt2",
+    "revision": "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    "weights": "248dfc3911869ec493c76e65bf2fcf7f615828b0254c12b473182f0f81d3a707",
+    "vocab": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    "merges": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+}
+
+FEWEST_OF_A_CLASS = 5
+"""Of a class in the file, so that training, validation and test each get one."""
+# A model of this size gains nothing from more than one thread, but for long texts.
+THREADS = 1
+
+
+def name_for(path: Path) -> str:
+    """A name that a config takes, from that of the file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._").lower() or "data"
+
+
+def new_config(table: Table, roles: Roles, name: str, output: Path) -> str:
+    """YAML. Raises UserError when the data cannot be used as it is."""
+    task = "classification" if isinstance(roles, Classification) else "instruction"
+    classes = table.columns[roles.label].counts or {} if isinstance(roles, Classification) else {}
+    classes = {label: count for label, count in classes.items() if label}
+    split = _split(table, task, classes)
+    measured = measure(table, roles.read)
+    begin = _begin(table, roles, measured, split["train"])
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 (YAML)
+    environment.filters["yaml"] = _flow
+    template = (Path(__file__).parent / "config.yaml.jinja").read_text(encoding="utf-8")
+    text = environment.from_string(template).render(
+        file=" ".join(str(table.path).split()),
+        about=f"{counted(table)} rows",
+        output=output,
+        name=name,
+        task=task,
+        path=str(table.path),
+        format=table.format.model_dump(exclude_defaults=True),
+        roles=roles,
+        classes=_classes(classes),
+        labels=sorted(classes),
+        numbered=bool(classes) and all(label.isdecimal() for label in classes),
+        positive_label=min(classes, key=lambda label: (classes[label], label)) if len(classes) == 2 else None,
+        split=split,
+        duplicates=duplicates(table, roles),
+        rows=counted(table),
+        lengths=_lengths(measured),
+        begin=begin,
+        gpt2=GPT2,
+        threads=THREADS,
+    )
+    load_config(yaml.safe_load(text))
+    return text
+
+
+def counted(table: Table) -> str:
+    return f"{table.rows:,}" if table.is_whole else f"about {table.all_rows:,}"
+
+
+def duplicates(table: Table, roles: Roles) -> str:
+    """How many rows the dataset's `deduplicate` drops."""
+    asked = roles.read if isinstance(roles, Classification) else _question(roles)
+    return f"{table.duplicates(asked):,} of {table.rows:,} rows repeat an earlier one"
+
+
+def _question(roles: Any) -> list[str]:
+    names = [getattr(roles, role, None) for role in ("instruction", "input", "messages")]
+    return [name for name in names if name is not None]
+
+
+def _split(table: Table, task: str, classes: Mapping[str, int]) -> dict[str, float]:
+    if task == "instruction":
+        return {"train": 0.85, "validation": 0.05, "test": 0.1}
+    rare = [label for label, count in classes.items() if count < FEWEST_OF_A_CLASS]
+    if rare and table.is_whole:
+        shown = ", ".join(f"{shorten(label)} ({classes[label]})" for label in rare[:CLASSES_SHOWN])
+        raise UserError(
+            f"{table.path}: classes of fewer than {FEWEST_OF_A_CLASS} rows cannot be in training, validation and test: "
+            f"{shown}.\nAdd rows of them, remove them, or give them another label."
+        )
+    if min(classes.values()) < 4 * FEWEST_OF_A_CLASS:
+        return {"train": 0.6, "validation": 0.2, "test": 0.2}
+    return {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def _begin(table: Table, roles: Roles, measured: Measured, train_share: float) -> Beginning:
+    if isinstance(roles, Classification):
+        return for_classification(measured, table.all_rows, train_share)
+    answers = table.sizes([roles.read[-1]])
+    share = sorted(answers)[int(0.95 * (len(answers) - 1))] / max(1, table.sizes(roles.read).mean())
+    return for_instructions(measured, max(8, round(share * measured.mean)), table.all_rows, train_share)
+
+
+def _classes(classes: Mapping[str, int]) -> str:
+    shown = [f"{shorten(label)} {count:,}" for label, count in list(classes.items())[:CLASSES_SHOWN]]
+    return f"{len(classes)} classes: " + ", ".join(shown) + (", ..." if len(classes) > CLASSES_SHOWN else "")
+
+
+def _lengths(measured: Measured) -> str:
+    return (
+        f"A row has {measured.mean:.0f} tokens on average; 95 of 100 have at most {measured.common:,}, "
+        f"the longest has {measured.longest:,}."
+    )
+
+
+def _flow(value: Any) -> str:
+    """On one line, with quotation marks where YAML needs them."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+

@@ -1,0 +1,50 @@
+"""A file of the user's own goes through `gptsmith init` to a report."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Project
+
+COMMAND = "from gptsmith.cli.app import main; main()"
+
+
+def gptsmith(project: "Project", *arguments: str) -> str:
+    """Standard output of the command, run in the project's folder."""
+    variables = os.environ | {"PYTHONPATH": str(project.folder / "src")}
+    command = [sys.executable, "-c", COMMAND, *arguments]
+    result = subprocess.run(command, cwd=project.folder, env=variables, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def write_excel_csv(project: "Project") -> None:
+    """Three classes of unequal size, semicolons, Windows-1252."""
+    rng = random.Random(0)
+    words = ["Lieferung", "spät", "Rechnung", "Gruß", "falsch", "schön", "Öffnungszeit", "danke", "kaputt"]
+    classes = ["Beschwerde"] * 90 + ["Rechnung"] * 40 + ["Frage"] * 20
+    rows = [f"{n};{' '.join(rng.choices(words, k=8))} {label[:3]};{label}" for n, label in enumerate(classes)]
+    (project.folder / "Anfragen.csv").write_text("Nr;Text;Thema\n" + "\n".join(rows) + "\n", encoding="cp1252")
+
+
+def test_the_config_written_is_planned(project: "Project") -> None:
+    write_excel_csv(project)
+    assert "3 classes: Beschwerde (90), Rechnung (40), Frage (20)" in gptsmith(project, "init", "Anfragen.csv")
+    jobs = project.planned("--configfile", "anfragen.yaml")
+    assert jobs["prepare"] == jobs["pretrain"] == jobs["finetune"] == jobs["report"] == 1
+
+
+@pytest.mark.slow
+def test_from_a_file_to_a_report(project: "Project") -> None:
+    write_excel_csv(project)
+    gptsmith(project, "init", "Anfragen.csv")
+    project.run("--configfile", "anfragen.yaml")
+    metrics = json.loads((project.folder / "results/anfragen/metrics.json").read_text())
+    assert metrics
+    assert "Beschwerde" in (project.folder / "results/anfragen/report.html").read_text()

@@ -1,0 +1,157 @@
+"""`gptsmith init` says what it found and writes a config that loads."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from gptsmith.cli.app import app
+from gptsmith.config.load import Config, load_config
+from gptsmith.errors import UserError
+from gptsmith.inspection.beginnings import SHAPES, Measured, for_classification
+from gptsmith.inspection.new_config import GPT2
+
+ROOT = Path(__file__).parents[2]
+
+
+def init(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["init", *map(str, arguments)])
+
+
+def refusal(*arguments: object) -> str:
+    error = init(*arguments).exception
+    assert isinstance(error, UserError)
+    return str(error)
+
+
+def written(path: str | Path) -> Config:
+    return load_config(yaml.safe_load(Path(path).read_text()))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def sentence(rng: random.Random) -> str:
+    return " ".join(rng.choices(["delivery", "late", "refund", "broken", "invoice", "wrong", "hours"], k=9))
+
+
+def write_mails(path: Path, classes: dict[str, int], encoding: str = "utf-8") -> None:
+    rng = random.Random(0)
+    rows = [f"{n};{sentence(rng)} für {n};{label}" for label, count in classes.items() for n in range(count)]
+    path.write_text("number;Body;Topic\n" + "\n".join(rows) + "\n", encoding=encoding)
+
+
+def test_a_table_from_excel(folder: Path) -> None:
+    write_mails(folder / "My mails.csv", {"complaint": 60, "billing": 30, "question": 20}, "cp1252")
+    result = init("My mails.csv")
+    assert result.exit_code == 0
+    assert "separated by semicolons, a header line, encoding cp1252; 110 rows" in result.stdout
+    assert "3 classes: complaint (60), billing (30), question (20)" in result.stdout
+    assert "guessed: --label Topic: the only column of classes" in result.stdout
+    config = written("my-mails.yaml")
+    dataset = config.datasets["my-mails"]
+    assert dataset.task == "classification"
+    assert (dataset.text, dataset.label, dataset.positive_label) == ("Body", "Topic", None)
+    assert (dataset.format.delimiter, dataset.format.encoding) == (";", "cp1252")
+    model = config.models[config.runs["classifier"].model]
+    assert model.origin == "pretrain"
+    assert model.architecture is not None
+    assert model.architecture.context_length == 32
+    text = Path("my-mails.yaml").read_text()
+    assert "\n  # classifier: {dataset: my-mails, model: gpt2-small" in text
+    with_gpt2 = yaml.safe_load(text) | {"runs": yaml.safe_load(text.split("\n  # ")[-1].split("\n")[0])}
+    assert load_config(with_gpt2).runs["classifier"].model == "gpt2-small"
+
+
+def test_two_classes_have_a_positive_one(folder: Path) -> None:
+    write_mails(folder / "a.csv", {"0": 60, "1": 30})
+    init("a.csv", "--text", "Body", "--label", "Topic", "--name", "2024", "--output", "b.yaml")
+    config = written("b.yaml")
+    assert config.name == "2024"
+    dataset = config.datasets["2024"]
+    assert dataset.task == "classification"
+    assert dataset.positive_label == "1"
+
+
+def test_names_that_yaml_takes_for_something_else(folder: Path) -> None:
+    rows = [f"some words and number {n},{'yes' if n % 2 else '# no: 1'}" for n in range(60)]
+    (folder / "null.csv").write_text('"on: [x","no"\n' + "\n".join(rows) + "\n")
+    init("null.csv")
+    dataset = written("null.yaml").datasets["null"]
+    assert dataset.task == "classification"
+    assert (dataset.text, dataset.label) == ("on: [x", "no")
+
+
+def test_instructions(folder: Path) -> None:
+    rows = [{"question": f"What comes after {n}?", "context": "", "answer": str(n + 1), "id": n} for n in range(80)]
+    (folder / "q.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "guessed: --instruction question: by its name" in init("q.jsonl").stdout
+    config = written("q.yaml")
+    dataset = config.datasets["q"]
+    assert dataset.task == "instruction"
+    assert (dataset.instruction, dataset.input, dataset.output) == ("question", "context", "answer")
+    assert config.runs["assistant"].generation is not None
+
+
+def test_the_longest_instruction_fits(folder: Path) -> None:
+    rows = [{"prompt": f"What comes after {n}?", "response": str(n + 1)} for n in range(80)]
+    rows[70]["response"] = "xyzzy " * 900
+    (folder / "q.json").write_text(json.dumps(rows))
+    init("q.json")
+    config = written("q.yaml")
+    architecture, run = config.models["q-small"].architecture, config.runs["assistant"]
+    assert architecture is not None
+    assert run.max_length is not None
+    assert architecture.context_length > 900 > 2 * run.max_length
+
+
+def test_what_is_not_clear_is_asked_for(folder: Path) -> None:
+    (folder / "a.csv").write_text("x,y,z\n" + "some words here,a,1\nother words there,b,2\n" * 20)
+    message = refusal("a.csv")
+    assert "which column is the label? Name it: --label COLUMN" in message
+    assert "  y  2 classes: a (20), b (20)" in message
+    assert "no column 'w'" in refusal("a.csv", "--label", "w")
+    assert not list(folder.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("text,label\n" + "some words,a\nother words,a\n" * 20, (), "every row has the same 'label'"),
+        ("text,label\n" + "some words,a\nother words,b\n" * 20 + "rare,c\n", (), r"fewer than 5 rows.*c \(1\)"),
+        ("text,label\n" + "a,a\nb,b\n" * 20, ("--text", "label", "--label", "label"), "cannot be both"),
+    ],
+)
+def test_data_that_no_classifier_learns_from(
+    folder: Path, content: str, options: tuple[str, ...], message: str
+) -> None:
+    (folder / "a.csv").write_text(content)
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        raise UserError(refusal("a.csv", *options))
+    assert not list(folder.glob("*.yaml"))
+
+
+def test_nothing_is_overwritten(folder: Path) -> None:
+    write_mails(folder / "a.csv", {"x": 30, "y": 30})
+    (folder / "a.yaml").write_text("mine")
+    assert "a.yaml: is there already" in refusal("a.csv")
+    assert (folder / "a.yaml").read_text() == "mine"
+
+
+def test_more_rows_get_larger_models_and_fewer_epochs() -> None:
+    found = [for_classification(Measured(2048, 40, 60, 100), rows, 0.7) for rows in (500, 20_000, 500_000)]
+    assert [one.d_model for one in found] == sorted(shape[0] for shape in SHAPES.values())
+    assert [one.epochs for one in found] == sorted((one.epochs for one in found), reverse=True)
+    assert 0 < found[-1].pretraining_epochs < 1
+
+
+def test_gpt2_is_that_of_the_shipped_config() -> None:
+    shipped = load_config(yaml.safe_load((ROOT / "config" / "gpt2-small.yaml").read_text()))
+    text = shipped.model_dump_json()
+    assert all(value in text for value in GPT2.values())
