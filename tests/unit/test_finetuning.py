@@ -239,6 +239,18 @@ def test_what_an_instruction_run_learns_from(project: Project, tmp_path: Path) -
     assert losses["response"] != pytest.approx(losses["all"], rel=1e-5)
 
 
+def test_rare_classes_may_count_more(project: Project, tmp_path: Path) -> None:
+    plain, balanced = (
+        tune(project, tmp_path / weights, "classification", class_weights=weights) for weights in ("none", "balanced")
+    )
+    labels = pq.read_table(project.inputs("classification").tokens / "train.parquet")["label"].to_pylist()
+    expected = [len(labels) / (2 * labels.count(label)) for label in (0, 1)]
+    assert list(read_json(balanced.provenance)["class_weights"].values()) == pytest.approx(expected)
+    assert "class_weights" not in read_json(plain.provenance)
+    losses = [pq.read_table(outputs.history)["loss"][0].as_py() for outputs in (plain, balanced)]
+    assert losses[0] != pytest.approx(losses[1], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("task", "changes", "message"),
     [

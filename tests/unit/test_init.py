@@ -79,6 +79,13 @@ def test_two_classes_have_a_positive_one(folder: Path) -> None:
     assert dataset.positive_label == "1"
 
 
+@pytest.mark.parametrize(("rows", "weights"), [(100, "none"), (101, "balanced")])
+def test_rare_classes_count_more(folder: Path, rows: int, weights: str) -> None:
+    write_mails(folder / "a.csv", {"x": rows, "y": 20})
+    init("a.csv")
+    assert written("a.yaml").runs["classifier"].class_weights == weights
+
+
 def test_names_that_yaml_takes_for_something_else(folder: Path) -> None:
     rows = [f"some words and number {n},{'yes' if n % 2 else '# no: 1'}" for n in range(60)]
     (folder / "null.csv").write_text('"on: [x","no"\n' + "\n".join(rows) + "\n")

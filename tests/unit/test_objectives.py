@@ -7,13 +7,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from sklearn.utils.class_weight import compute_class_weight
+from torch import Tensor, nn
 
 from gptsmith.config.architecture import Architecture
 from gptsmith.model.heads import LanguageModel
-from gptsmith.model.initialization import new_language_model
-from gptsmith.training.examples import Batch, LanguageExamples
-from gptsmith.training.objectives import language_loss, language_loss_shared
+from gptsmith.model.initialization import new_classifier, new_language_model
+from gptsmith.training.examples import Batch, ClassificationExamples, LanguageExamples
+from gptsmith.training.objectives import (
+    balanced_class_weights,
+    class_logits,
+    classification_loss,
+    language_loss,
+    language_loss_shared,
+)
 
 SHAPE = Architecture(vocab_size=20, context_length=16, d_model=12, n_layers=2, n_heads=2)
 
@@ -80,3 +87,28 @@ def test_hidden_states_of_frozen_blocks_stand_for_the_tokens(objective: object) 
     assert gradients.keys() == expected_gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected_gradients[name], msg=name)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_balanced_class_weights_are_those_of_scikit_learn(n_classes: int) -> None:
+    labels = np.random.default_rng(n_classes).integers(n_classes, size=200) // 2 * 2 % n_classes
+    labels[:n_classes] = np.arange(n_classes)
+    expected = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels)
+    weights = balanced_class_weights(labels, n_classes)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+    assert weights[labels].sum().item() == pytest.approx(len(labels))
+
+
+def test_weighted_classes_count_as_torch_counts_them() -> None:
+    model = new_classifier(SHAPE, 3, torch.Generator().manual_seed(0))
+    labels = np.array([0, 0, 0, 1, 2, 0], dtype=np.int64)
+    texts = [np.arange(1, 3 + n, dtype=np.int32) for n in range(6)]
+    batch = ClassificationExamples(texts, labels, padding=0).batch(range(6))
+    weights = balanced_class_weights(labels, 3)
+    loss = classification_loss(model, batch, weights)
+    expected = nn.CrossEntropyLoss(weight=weights)(class_logits(model, batch), batch.targets)
+    # Over all examples the weights add up to their number, so here torch's mean is ours.
+    torch.testing.assert_close(loss.total / batch.n_targets, expected)
+    parts = [ClassificationExamples(texts, labels, padding=0).batch(part) for part in ([0, 3], [1, 2, 4, 5])]
+    torch.testing.assert_close(sum(classification_loss(model, part, weights).total for part in parts), loss.total)
+    assert loss.total != classification_loss(model, batch).total

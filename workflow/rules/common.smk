@@ -219,7 +219,7 @@ def training_slice(wildcards):
 
 
 def generation_slice(wildcards):
-    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on", "max_length"})
+    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on", "max_length", "class_weights"})
 
 
 def tokenizer_of(run):

@@ -85,6 +85,8 @@ class Config(BaseModel):
                 yield f"runs.{name}.generation: a classification run generates nothing; remove it"
             if task == "classification" and run.loss_on != "response":
                 yield f"runs.{name}.loss_on: only instruction runs have it; remove it"
+            if task != "classification" and run.class_weights != "none":
+                yield f"runs.{name}.class_weights: only classification runs have classes; remove it"
             if len(set(run.seeds)) < len(run.seeds):
                 yield f"runs.{name}.seeds: a seed is named twice"
             if architecture is None:

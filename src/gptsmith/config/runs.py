@@ -73,6 +73,9 @@ class Run(BaseModel):
     counts those of the training split); an instruction whose prompt alone is longer is not trained on."""
     loss_on: Literal["response", "all"] = "response"
     """Tokens an instruction run learns from: the response, or the prompt as well."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Of a classification run's loss: `balanced` weighs each text by rows / (classes x rows of its class), counted in
+    the training split, so that all classes count alike however rare they are."""
     training: Training = Training()
     """Optimizer, schedule and length."""
     generation: Generation | None = None

@@ -25,6 +25,8 @@ GPT2 = {
 
 FEWEST_OF_A_CLASS = 5
 """Of a class in the file, so that training, validation and test each get one."""
+MOST_IMBALANCE = 5
+"""How many times the rows of the rarest class the largest may have before rare ones count more."""
 # A model of this size gains nothing from more than one thread, but for long texts.
 THREADS = 1
 
@@ -58,6 +60,7 @@ def new_config(table: Table, roles: Roles, name: str, output: Path) -> str:
         labels=sorted(classes),
         numbered=bool(classes) and all(label.isdecimal() for label in classes),
         positive_label=min(classes, key=lambda label: (classes[label], label)) if len(classes) == 2 else None,
+        imbalanced=bool(classes) and max(classes.values()) > MOST_IMBALANCE * min(classes.values()),
         split=split,
         duplicates=duplicates(table, roles),
         rows=counted(table),

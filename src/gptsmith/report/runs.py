@@ -79,7 +79,7 @@ def comparisons(summary: dict[str, Any]) -> list[Comparison]:
 
 def settings_of(run: Run, task: str) -> list[tuple[str, str]]:
     """Every setting of the run that its task has, defaults included, as (name, value)."""
-    others = {"loss_on", "generation"} if task == "classification" else set()
+    others = {"loss_on", "generation"} if task == "classification" else {"class_weights"}
     settings = _dumped(run, others)
     return [(key.removeprefix("training.").replace("_", " "), value) for key, value in settings.items()]
 

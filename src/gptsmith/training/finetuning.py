@@ -31,7 +31,13 @@ from gptsmith.training.examples import Batch, ClassificationExamples, Examples, 
 from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
-from gptsmith.training.objectives import Loss, classification_loss, language_loss, language_loss_shared
+from gptsmith.training.objectives import (
+    Loss,
+    balanced_class_weights,
+    classification_loss,
+    language_loss,
+    language_loss_shared,
+)
 from gptsmith.training.speed import CountedExamples, Work, training_speed
 from gptsmith.training.state import Saving, states_of
 from gptsmith.training.tasks import classification_examples, instruction_examples
@@ -70,12 +76,12 @@ class Task(Generic[Net]):
 
 
 def classification_task(
-    base: Path, labels: list[str], end_of_text: int, generator: torch.Generator
+    base: Path, labels: list[str], end_of_text: int, class_weights: torch.Tensor | None, generator: torch.Generator
 ) -> Task[Classifier]:
     model = classifier_from_language_model(base, len(labels), generator)
     return Task(
         model,
-        classification_loss,
+        partial(classification_loss, class_weights=class_weights),
         partial(classification_examples, end_of_text=end_of_text),
         lambda folder, fine_tuning: save_classifier(model, folder, labels, end_of_text, fine_tuning),
     )
@@ -112,8 +118,13 @@ def finetune(
     check_same_tokenizer(splits[0], tokenizer)
     labels, generator = splits[0].label_names, torch.Generator().manual_seed(seed)
     task: Task[Any]  # one of two kinds, told apart by the data
+    weighting: dict[str, Any] = {}
     if labels is not None:
-        task = classification_task(inputs.base, labels, tokenizer.end_of_text, generator)
+        class_weights = None
+        if run.class_weights == "balanced" and splits[0].labels is not None:
+            class_weights = balanced_class_weights(splits[0].labels, len(labels))
+            weighting = {"class_weights": dict(zip(labels, class_weights.tolist(), strict=True))}
+        task = classification_task(inputs.base, labels, tokenizer.end_of_text, class_weights, generator)
     else:
         task = instruction_task(inputs.base, run, tokenizer.end_of_text)
 
@@ -167,6 +178,7 @@ def finetune(
         trainable_parameters=trainable_parameters,
         truncated_texts=int((splits[0].lengths > max_length).sum()),
         resumed_after_steps=course.resumed_at,
+        **weighting,
         **training_speed(work, course.history, compute),
     )
     if states is not None:

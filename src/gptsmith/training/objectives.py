@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,11 +23,25 @@ class Loss:
     """Targets that have the highest logit, scalar; None where accuracy is not reported."""
 
 
-def classification_loss(model: Classifier, batch: Batch) -> Loss:
-    """Cross-entropy of the class, read from the last real token."""
+def classification_loss(model: Classifier, batch: Batch, class_weights: Tensor | None = None) -> Loss:
+    """Cross-entropy of the class, read from the last real token.
+
+    class_weights: float [n_classes], what each text of a class counts.
+    """
     logits = class_logits(model, batch)
-    total = functional.cross_entropy(logits, batch.targets, reduction="sum")
+    weights = class_weights if class_weights is None else class_weights.to(logits.device)
+    total = functional.cross_entropy(logits, batch.targets, weights, reduction="sum")
     return Loss(total, (logits.argmax(dim=-1) == batch.targets).sum())
+
+
+def balanced_class_weights(labels: np.ndarray, n_classes: int) -> Tensor:
+    """float [n_classes]: n / (n_classes x n of the class), as scikit-learn's `balanced`. labels is [examples].
+
+    Over all examples they add up to n, so a mean over examples is still one; and parts of a batch still add up to the
+    whole, which dividing by the weights of each batch (torch's own mean) would undo.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    return torch.from_numpy(len(labels) / (n_classes * np.maximum(counts, 1))).float()
 
 
 def class_logits(model: Classifier, batch: Batch) -> Tensor:
