@@ -360,7 +360,7 @@ def test_only_an_imported_model_says_its_architecture_itself() -> None:
         ("runs.spam.seeds", [1, 2, 1], "a seed is named twice"),
         ("runs.spam.generation", {}, "a classification run generates nothing; remove it"),
         ("runs.spam.loss_on", "all", "only instruction runs have it; remove it"),
-        ("runs.top.class_weights", "balanced", "only classification runs have classes; remove it"),
+        ("runs.assistant.class_weights", "balanced", "only classification runs have classes; remove it"),
     ],
 )
 def test_what_cannot_be_run_is_named(place: str, value: Any, problem: str) -> None:

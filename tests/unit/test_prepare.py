@@ -42,13 +42,15 @@ def dataset_of(task: str, layout: str | dict[str, Any], **others: Any) -> Datase
     )
 
 
-def run(tmp_path: Path, raw: Path | str | bytes, dataset: Dataset, seed: int = 123) -> tuple[Splits, dict[str, Any]]:
+def run(
+    tmp_path: Path, raw: Path | str | bytes, dataset: Dataset, seed: int = 123, test: Path | None = None
+) -> tuple[Splits, dict[str, Any]]:
     """Prepare a file, or one with the given content, check what holds for every task, return rows and report."""
     if not isinstance(raw, Path):
         content, raw = raw, tmp_path / "raw"
         raw.write_bytes(content if isinstance(content, bytes) else content.encode())
     folder = tmp_path / "prepared"
-    prepare(raw, dataset, seed, folder)
+    prepare(raw, dataset, seed, folder, test)
     assert sorted(path.name for path in folder.iterdir()) == sorted(["report.json", *(f"{s}.parquet" for s in SPLITS)])
     tables = {split: read_split(folder, split) for split in SPLITS}
     report = read_report(folder)
@@ -378,3 +380,105 @@ def test_files_that_are_not_ours_are_refused(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text("[]")
     with pytest.raises(UserError, match=r"report\.json: not the report"):
         read_report(tmp_path)
+
+
+# What users' own files have besides
+
+
+def test_several_text_columns(tmp_path: Path) -> None:
+    rows = [f"offer {n},buy now,spam\nhello {n},,ham\n" for n in range(20)]
+    dataset = dataset_of("classification", "csv", text=["subject", "body"])
+    splits, _ = run(tmp_path, "subject,body,label\n" + "".join(rows), dataset)
+    texts = {row["text"] for rows_of_split in splits.values() for row in rows_of_split}
+    assert texts == {f"offer {n}\nbuy now" for n in range(20)} | {f"hello {n}" for n in range(20)}
+    (tmp_path / "raw").write_text("subject,body,label\na,b,spam\n , ,ham\n")
+    with pytest.raises(UserError, match=r"line 3: nothing in columns 'subject', 'body'"):
+        prepare(tmp_path / "raw", dataset, 1, tmp_path / "out")
+
+
+def test_a_given_test_file(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("label,text\nham,see you at 3\nspam,never seen\nham,never seen either\n")
+    dataset = dataset_of("classification", "csv", test_file="test.csv")
+    splits, report = run(tmp_path, spam_csv(40, 20), dataset, test=tmp_path / "test.csv")
+    assert [row["text"] for row in splits["test"]] == ["see you at 3", "never seen", "never seen either"]
+    # What the test has is not learned from, and 7 : 1 divides the rest.
+    assert "see you at 3" not in {row["text"] for split in ("train", "validation") for row in splits[split]}
+    assert [len(splits[split]) for split in ("train", "validation")] == [52, 7]
+    assert report["overlaps"] == NO_OVERLAPS
+    assert (report["test_rows_read"], report["rows_read"], report["dropped"]["duplicate"]) == (3, 63, 1)
+
+
+def test_a_given_test_file_is_not_undersampled(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("label,text\n" + "".join(f"ham,unseen {n}\n" for n in range(9)))
+    dataset = dataset_of("classification", "csv", test_file="test.csv", balance="undersample")
+    splits, report = run(tmp_path, spam_csv(40, 20), dataset, test=tmp_path / "test.csv")
+    assert report["splits"]["test"]["labels"] == {"ham": 9, "spam": 0}
+    assert sum(len(splits[split]) for split in ("train", "validation")) == 40
+
+
+def test_a_given_test_file_of_instructions(tmp_path: Path) -> None:
+    rows = [{"instruction": f"What comes after {n}?", "input": "", "output": str(n + 1)} for n in range(40)]
+    (tmp_path / "test.json").write_text(json.dumps(rows[:5]))
+    dataset = dataset_of("instruction", "json", test_file="test.json")
+    splits, report = run(tmp_path, json.dumps(rows[3:]), dataset, test=tmp_path / "test.json")
+    assert [row["output"] for row in splits["test"]] == ["1", "2", "3", "4", "5"]
+    assert len(splits["train"]) + len(splits["validation"]) == 35
+    assert report["dropped"] == {"duplicate": 2}
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_given_test_file_beside_shards(tmp_path: Path, shards: int) -> None:
+    (tmp_path / "raw").write_text(spam_csv(40, 20).replace(",", "\t"))
+    (tmp_path / "test").write_text("label\ttext\nham\tsee you at 3\nspam\tnew\n")
+    dataset = dataset_of("classification", {"type": "tsv", "quoting": "none"}, test_file="test")
+    parts = [tmp_path / f"{number}.parquet" for number in range(shards)]
+    for number, part in enumerate(parts):
+        write_part(tmp_path / "raw", dataset, part, Shard(number, shards))
+    prepare_parts(tmp_path / "raw", parts, dataset, 1, tmp_path / "shards", tmp_path / "test")
+    prepare(tmp_path / "raw", dataset, 1, tmp_path / "whole", tmp_path / "test")
+    for name in ("train.parquet", "validation.parquet", "test.parquet", "report.json"):
+        assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in turns]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "parquet"])
+def test_conversations(tmp_path: Path, kind: str) -> None:
+    turns = [
+        chat(("system", "Be short."), ("user", f" What follows {n}?"), ("assistant", f"{n + 1}"), ("user", "Thanks."))
+        if n % 2
+        else chat(("user", f"What follows {n}?"), ("assistant", f"{n + 1}"))
+        for n in range(40)
+    ]
+    rows = [{"chat": one, "kind": "after"} for one in turns]
+    path = tmp_path / "raw"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text(json.dumps(rows) if kind == "json" else "\n".join(map(json.dumps, rows)))
+    splits, _ = run(tmp_path, path, dataset_of("instruction", kind, messages="chat", category="kind"))
+    found = {(row["instruction"], row["output"]) for rows_of_split in splits.values() for row in rows_of_split}
+    assert found == {
+        (f"Be short.\n\nWhat follows {n}?" if n % 2 else f"What follows {n}?", str(n + 1)) for n in range(40)
+    }
+    assert {(row["input"], row["category"]) for row in splits["train"]} == {("", "after")}
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ("hello", "not a list of"),
+        (None, "not a list of"),
+        (["hello"], "a turn that is not"),
+        ([{"role": "user", "content": ["a"]}], "a turn that is not"),
+        (chat(("assistant", "Hello.")), "no turn of the role 'user'"),
+        (chat(("assistant", "Hello."), ("user", "Hi.")), "no turn of the role 'assistant' after"),
+    ],
+)
+def test_what_is_no_conversation(tmp_path: Path, messages: Any, reason: str) -> None:
+    good = {"messages": chat(("user", "a"), ("assistant", "b"))}
+    (tmp_path / "raw").write_text(json.dumps(good) + "\n" + json.dumps({"messages": messages}))
+    with pytest.raises(UserError, match=f"line 2, column 'messages': {reason}"):
+        prepare(tmp_path / "raw", dataset_of("instruction", "jsonl", messages="messages"), 1, tmp_path / "out")

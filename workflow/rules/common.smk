@@ -111,6 +111,17 @@ def own_content(wildcards):
     return content_of(source.path) if source else ""
 
 
+def test_file(wildcards):
+    """The user's own file with the test split, where there is one."""
+    return getattr(DATASETS[wildcards.dataset], "test_file", None) or []
+
+
+def own_contents(wildcards):
+    """Of all files that a dataset is prepared from."""
+    file = test_file(wildcards)
+    return own_content(wildcards) + (content_of(file) if file else "")
+
+
 def archive_of(wildcards):
     source = source_of(wildcards.dataset)
     return source.path if source else f"data/raw/{wildcards.dataset}/archive"
@@ -122,7 +133,9 @@ def sources_of(dataset):
 
 def preparation_of(dataset):
     """Settings of a dataset that decide its rows."""
-    settings = DATASETS[dataset].model_dump(mode="json", exclude_defaults=True, exclude={"sources", "shards"})
+    settings = DATASETS[dataset].model_dump(
+        mode="json", exclude_defaults=True, exclude={"sources", "shards", "test_file"}
+    )
     return canonical_json({**settings, "sources": [{"path": "raw"}]})
 
 
@@ -409,6 +422,10 @@ def missing_files():
         for source in alternatives:
             if source.path is not None and not Path(source.path).is_file():
                 yield f"{place}: no such file: {source.path}{folder_of(source.path)}"
+    for name in USED_DATASETS:
+        file = getattr(DATASETS[name], "test_file", None)
+        if file is not None and not Path(file).is_file():
+            yield f"datasets.{name}.test_file: no such file: {file}{folder_of(file)}"
     for name in USED_MODELS:
         if (path := MODELS[name].path) is None or Path(path) in FINETUNED:
             continue

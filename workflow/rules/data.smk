@@ -55,6 +55,7 @@ rule extract:
 rule prepare:
     input:
         raw=raw_file,
+        test=test_file,
     output:
         expand("data/prepared/{{dataset}}/{split}.parquet", split=SPLITS),
         report="data/prepared/{dataset}/report.json",
@@ -68,11 +69,12 @@ rule prepare:
         mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
-        content=own_content,
+        content=own_contents,
         seed=CONFIG.seed,
         code=code_of("prepare.py"),
     shell:
         'python "$SCRIPTS/prepare.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
+        " --test={input.test:q}"
         " --output data/prepared/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"
 
 
@@ -106,6 +108,7 @@ rule read_shard:
 rule prepare_shards:
     input:
         raw=raw_file,
+        test=test_file,
         shards=lambda wildcards: expand(
             "cache/shards/{d}/{s}.parquet", d=wildcards.dataset, s=shards_of(wildcards.dataset)
         ),
@@ -122,9 +125,10 @@ rule prepare_shards:
         mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
-        content=own_content,
+        content=own_contents,
         seed=CONFIG.seed,
         code=code_of("prepare_shards.py"),
     shell:
         'python "$SCRIPTS/prepare_shards.py" --settings {params.settings:q} --seed {params.seed} --raw {input.raw:q}'
+        " --test={input.test:q}"
         " --shards {input.shards:q} --output data/prepared/{wildcards.dataset:q} 2>&1 | tee -i {log:q}"

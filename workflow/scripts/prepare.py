@@ -14,10 +14,12 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON of the dataset, as in the config")
     parser.add_argument("--seed", type=int, required=True, help="seed of the split and of generated items")
     parser.add_argument("--raw", type=Path, required=True, help="file to read")
+    parser.add_argument("--test", default="", help="file with the test split; empty: there is none")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     arguments = parser.parse_args()
+    test = Path(arguments.test) if arguments.test else None
     dataset = TypeAdapter(Dataset).validate_json(arguments.settings)
-    prepare(arguments.raw, dataset, arguments.seed, arguments.output)
+    prepare(arguments.raw, dataset, arguments.seed, arguments.output, test)
 
 
 if __name__ == "__main__":

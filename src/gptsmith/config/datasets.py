@@ -72,8 +72,9 @@ class ClassificationDataset(BaseModel):
     """Places that hold the same bytes, tried in order."""
     format: Format
     """How to read the file."""
-    text: str = "text"
-    """Column with the text."""
+    text: str | Annotated[list[str], Field(min_length=1)] = "text"
+    """Column with the text; of several, as in `[subject, body]`, the texts are joined by a line end, without those that
+    are empty."""
     label: str = "label"
     """Column with the label."""
     labels: Annotated[list[str] | dict[str, str] | None, BeforeValidator(_numbers_as_text)] = None
@@ -84,12 +85,19 @@ class ClassificationDataset(BaseModel):
     When left out, the rarer class of the training split (where both are as frequent, the rarer in the file)."""
     split: Split = Split()
     """Shares of the splits; every class is divided by the same shares."""
+    test_file: str | None = None
+    """A file of your own, in the same format, with the test split. The other rows are then divided by the shares for
+    training and validation alone; those that the test split has as well are dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop repeated texts before splitting, so that none can be in two splits."""
     balance: Literal["none", "undersample"] = "none"
     """`undersample` cuts every class to the size of the smallest, before splitting."""
     shards: Shards = 1
     """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
+
+    @property
+    def text_columns(self) -> list[str]:
+        return [self.text] if isinstance(self.text, str) else self.text
 
     @property
     def label_names(self) -> dict[str, str] | None:
@@ -141,6 +149,10 @@ class InstructionDataset(BaseModel):
     """Column with the input, which may be empty; null when the file has none."""
     output: str = "output"
     """Column with the wanted response."""
+    messages: str | None = None
+    """Column with a conversation, a list of `{role, content}`, in place of `instruction`, `input` and `output`: the
+    instruction is the first turn of the `user`, after that of the `system` where there is one, and the output the first
+    of the `assistant` after it. Later turns are left out."""
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
     prompt: PromptStyle = "alpaca"
@@ -149,10 +161,22 @@ class InstructionDataset(BaseModel):
     """Questions with one right answer, generated and added to the splits."""
     split: Split = Split(train=0.85, validation=0.05, test=0.1)
     """Shares of the splits; every category is divided by the same shares."""
+    test_file: str | None = None
+    """A file of your own, in the same format, with the test split. The other rows are then divided by the shares for
+    training and validation alone; those that the test split has as well are dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop entries whose instruction and input repeat an earlier one, before splitting."""
     shards: Shards = 1
     """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
+
+    @model_validator(mode="after")
+    def _messages_stand_alone(self) -> Self:
+        others = [name for name in ("instruction", "input", "output") if name in self.model_fields_set]
+        if self.messages is not None and others:
+            raise ValueError(f"messages: holds question and answer; remove {', '.join(others)}")
+        if self.messages is not None and self.format.type not in ("json", "jsonl", "parquet"):
+            raise ValueError(f"messages: a {self.format.type} file has no lists; make it jsonl")
+        return self
 
 
 class TextDataset(BaseModel):

@@ -5,7 +5,7 @@ Nothing is lower-cased, normalised or corrected, so that a model meets what peop
 duplicates when they are equal after that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +30,22 @@ def filled_column(rows: Rows, column: str) -> list[str]:
     for row, text in enumerate(texts):
         if not text:
             raise UserError(f"{rows.place(row)}: nothing in column {column!r}. Fill it in or remove the row.")
+    return texts
+
+
+def joined_columns(rows: Rows, columns: Sequence[str]) -> list[str]:
+    """For each row the cleaned texts of `columns`, without empty ones, on lines of their own.
+
+    UserError names the first row that has none.
+    """
+    if len(columns) == 1:
+        return filled_column(rows, columns[0])
+    parts = zip(*(clean_column(rows, column) for column in columns), strict=True)
+    texts = ["\n".join(filter(None, row)) for row in parts]
+    for row, text in enumerate(texts):
+        if not text:
+            names = ", ".join(map(repr, columns))
+            raise UserError(f"{rows.place(row)}: nothing in columns {names}. Fill one in or remove the row.")
     return texts
 
 

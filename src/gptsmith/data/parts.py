@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
-from gptsmith.data.cleaning import clean_column, filled_column, label_column
+from gptsmith.data.cleaning import clean_column, filled_column, joined_columns, label_column
+from gptsmith.data.conversations import first_exchange
 from gptsmith.data.duplicates import DIGEST_BYTES, digest
 from gptsmith.data.prepared import SCHEMAS
 from gptsmith.data.readers import Rows, read_rows
@@ -31,14 +32,14 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
     schema = SCHEMAS[dataset.task].remove(0).append(pa.field("digest", pa.binary(DIGEST_BYTES)))
     try:
         with atomic_path(output) as path, pq.ParquetWriter(path, schema, compression="lz4") as writer:
-            for rows in read_rows(raw, dataset.format, _wanted(dataset), shard):
+            for rows in read_rows(raw, dataset.format, _wanted(dataset), shard, _nested(dataset)):
                 columns = _columns(rows, dataset)
                 digests = list(map(digest, *(columns[name] for name in QUESTION[dataset.task])))
                 writer.write_batch(pa.record_batch({**columns, "digest": digests}, schema=schema))
     except UserError:
         # A shard does not know how many lines are before it, so the place comes from reading the whole.
         if shard != WHOLE:
-            for rows in read_rows(raw, dataset.format, _wanted(dataset)):
+            for rows in read_rows(raw, dataset.format, _wanted(dataset), nested=_nested(dataset)):
                 _columns(rows, dataset)
         raise
 
@@ -62,29 +63,53 @@ def _wanted(dataset: Dataset) -> list[str]:
     """Columns of the file, without repetition."""
     match dataset:
         case ClassificationDataset():
-            names = [dataset.text, dataset.label]
+            names = [*dataset.text_columns, dataset.label]
         case InstructionDataset():
             optional = [column for column in (dataset.input, dataset.category) if column is not None]
             names = [dataset.instruction, dataset.output, *optional]
+            if dataset.messages is not None:
+                names = [name for name in (dataset.messages, dataset.category) if name is not None]
         case TextDataset():
             names = [dataset.text]
     return list(dict.fromkeys(names))
+
+
+def _nested(dataset: Dataset) -> list[str]:
+    """Columns of the file that hold lists."""
+    return [dataset.messages] if isinstance(dataset, InstructionDataset) and dataset.messages is not None else []
 
 
 def _columns(rows: Rows, dataset: Dataset) -> dict[str, list[str]]:
     match dataset:
         case ClassificationDataset():
             return {
-                "text": filled_column(rows, dataset.text),
+                "text": joined_columns(rows, dataset.text_columns),
                 "label": label_column(rows, dataset.label, dataset.label_names),
             }
         case InstructionDataset():
             absent = [""] * len(rows)
+            category = absent if dataset.category is None else clean_column(rows, dataset.category)
+            if dataset.messages is not None:
+                questions, answers = _exchanges(rows, dataset.messages)
+                return {"instruction": questions, "input": absent, "output": answers, "category": category}
             return {
                 "instruction": filled_column(rows, dataset.instruction),
                 "input": absent if dataset.input is None else clean_column(rows, dataset.input),
                 "output": filled_column(rows, dataset.output),
-                "category": absent if dataset.category is None else clean_column(rows, dataset.category),
+                "category": category,
             }
         case TextDataset():
             return {"text": filled_column(rows, dataset.text)}
+
+
+def _exchanges(rows: Rows, column: str) -> tuple[list[str], list[str]]:
+    """Instructions and outputs; UserError for a row that has none."""
+    found = []
+    for row, messages in enumerate(rows.columns[column]):
+        try:
+            found.append(first_exchange(messages))
+        except ValueError as error:
+            raise UserError(
+                f"{rows.place(row)}, column {column!r}: {error}. Mend or remove the row, or name another column."
+            ) from error
+    return [question for question, _ in found], [answer for _, answer in found]

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
+from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, Split, TextDataset
 from gptsmith.data.cleaning import undersample
 from gptsmith.data.duplicates import (
     as_numbers,
@@ -48,8 +48,9 @@ class Prepared:
     """The rest of the report."""
 
 
-def prepare(raw: Path, dataset: Dataset, seed: int, output: Path) -> None:
-    """Write the splits of the file `raw` and their report into the folder `output`.
+def prepare(raw: Path, dataset: Dataset, seed: int, output: Path, test: Path | None = None) -> None:
+    """Write the splits of the file `raw` and their report into the folder `output`; `test` is the file that the
+    dataset's `test_file` names.
 
     The same file, settings and seed give the same files. Raises UserError when the file is not as the
     settings say, or when a split or one of its classes would be left without rows.
@@ -58,24 +59,39 @@ def prepare(raw: Path, dataset: Dataset, seed: int, output: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as folder:
         part = Path(folder) / "rows.parquet"
         write_part(raw, dataset, part)
-        prepare_parts(raw, [part], dataset, seed, output)
+        prepare_parts(raw, [part], dataset, seed, output, test)
 
 
-def prepare_parts(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path) -> None:
+def prepare_parts(
+    raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path, test: Path | None = None
+) -> None:
     """What `prepare` does after reading: `parts` (gptsmith.data.parts) are the shards of `raw`, in order."""
+    if test is None:
+        _divide(raw, parts, dataset, seed, output, n_given=0)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", suffix=".partial", dir=output.parent) as folder:
+        part = Path(folder) / "test.parquet"
+        write_part(test, dataset, part)
+        # The test file comes first: of equal rows the first is kept, and that must be the one to test on.
+        _divide(raw, [part, *parts], dataset, seed, output, n_given=count_rows([part]))
+
+
+def _divide(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path, n_given: int) -> None:
+    """`n_given` rows, the first ones, are the test split, and no other row is in it."""
     generator = np.random.Generator(np.random.PCG64(seed))
     digests = _read_digests(parts)
     if not len(digests):
         raise UserError(f"{raw}: the file holds no rows")
     match dataset:
         case ClassificationDataset():
-            prepared = _prepare_classification(raw, parts, digests, dataset, generator)
+            prepared = _prepare_classification(raw, parts, digests, dataset, n_given, generator)
         case InstructionDataset():
             items = list[tuple[str, Item]]()
             if (wanted := dataset.mechanical) is not None:
                 drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=seed)
                 items = [(split, item) for split in SPLITS for item in drawn[split]]
-            prepared = _prepare_instruction(parts, digests, dataset, items, generator)
+            prepared = _prepare_instruction(parts, digests, dataset, items, n_given, generator)
         case TextDataset():
             prepared = _prepare_text(parts, digests, dataset, generator)
     for split in SPLITS:
@@ -88,6 +104,7 @@ def prepare_parts(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int,
         "task": dataset.task,
         "rows": sum(content["rows"] for content in prepared.contents.values()),
         "rows_read": len(digests),
+        **({"test_rows_read": n_given} if n_given else {}),
         **prepared.facts,
         "splits": prepared.contents,
         "overlaps": prepared.overlaps,
@@ -100,6 +117,7 @@ def _prepare_classification(
     parts: Sequence[Path],
     digests: np.ndarray,
     dataset: ClassificationDataset,
+    n_given: int,
     generator: np.random.Generator,
 ) -> Prepared:
     found, codes = _read_names(parts, "label", len(digests))
@@ -114,13 +132,18 @@ def _prepare_classification(
 
     equal = find_equal_rows(digests)
     distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
-    kept = undersample(distinct, labels, generator) if dataset.balance == "undersample" else distinct
-    assigned = stratified_split(kept, labels, dataset.split, generator)
+    kept = distinct
+    if dataset.balance == "undersample":
+        given, others = _apart(distinct, n_given)
+        kept = np.concatenate([given, undersample(others, labels, generator)])
+    assigned = _assigned(kept, labels, dataset.split, n_given, generator)
 
     counts = _counts(assigned, labels, classes)
     for label in classes:
         for split in SPLITS:
             share = getattr(dataset.split, split)
+            if split == "test" and n_given:
+                continue  # what a given test split has is not for us to say
             if share and not counts[split][label]:
                 count = sum(counts[split][label] for split in SPLITS)
                 raise UserError(
@@ -161,6 +184,7 @@ def _prepare_instruction(
     digests: np.ndarray,
     dataset: InstructionDataset,
     items: Sequence[tuple[str, Item]],
+    n_given: int,
     generator: np.random.Generator,
 ) -> Prepared:
     """`items` are generated questions with their splits: they follow the file's rows, without those that it has."""
@@ -172,7 +196,7 @@ def _prepare_instruction(
     found, codes = _read_names(parts, "category", len(digests))
     names = sorted(found)
     categories = np.array([names.index(name) for name in found], np.int32)[codes]
-    assigned = stratified_split(kept, categories, dataset.split, generator)
+    assigned = _assigned(kept, categories, dataset.split, n_given, generator)
 
     counts = _counts(assigned, categories, names)
     splits = _divided(parts, dataset.task, assigned)
@@ -231,6 +255,25 @@ def _prepare_document(parts: Sequence[Path], dataset: TextDataset, facts: dict[s
         overlaps={f"{one}/{two}": len({*texts[one]} & {*texts[two]}) for one, two in combinations(SPLITS, 2)},
         facts=facts,
     )
+
+
+def _apart(rows: np.ndarray, n_given: int) -> tuple[np.ndarray, np.ndarray]:
+    """Those of `rows` (ascending) that are the given test split, and the others."""
+    at = int(np.searchsorted(rows, n_given))
+    return rows[:at], rows[at:]
+
+
+def _assigned(
+    kept: np.ndarray, strata: np.ndarray, split: Split, n_given: int, generator: np.random.Generator
+) -> np.ndarray:
+    """As `stratified_split`; a given test split is as it is, and the shares of the two others divide the rest."""
+    if not n_given:
+        return stratified_split(kept, strata, split, generator)
+    given, others = _apart(kept, n_given)
+    # Shares count as parts of their sum.
+    assigned = stratified_split(others, strata, split.model_copy(update={"test": 0.0}), generator)
+    assigned[given] = SPLITS.index("test")
+    return assigned
 
 
 def _read_digests(parts: Sequence[Path]) -> np.ndarray:

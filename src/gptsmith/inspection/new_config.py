@@ -127,4 +127,3 @@ def _flow(value: Any) -> str:
     """On one line, with quotation marks where YAML needs them."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")
-

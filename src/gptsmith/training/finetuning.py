@@ -76,7 +76,11 @@ class Task(Generic[Net]):
 
 
 def classification_task(
-    base: Path, labels: list[str], end_of_text: int, class_weights: torch.Tensor | None, generator: torch.Generator
+    base: Path,
+    labels: list[str],
+    end_of_text: int,
+    generator: torch.Generator,
+    class_weights: torch.Tensor | None = None,
 ) -> Task[Classifier]:
     model = classifier_from_language_model(base, len(labels), generator)
     return Task(
@@ -124,7 +128,7 @@ def finetune(
         if run.class_weights == "balanced" and splits[0].labels is not None:
             class_weights = balanced_class_weights(splits[0].labels, len(labels))
             weighting = {"class_weights": dict(zip(labels, class_weights.tolist(), strict=True))}
-        task = classification_task(inputs.base, labels, tokenizer.end_of_text, class_weights, generator)
+        task = classification_task(inputs.base, labels, tokenizer.end_of_text, generator, class_weights)
     else:
         task = instruction_task(inputs.base, run, tokenizer.end_of_text)
 

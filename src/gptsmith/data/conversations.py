@@ -1,0 +1,40 @@
+"""Chat-style `messages`, `[{"role": ..., "content": ...}, ...]`, as an instruction and its answer.
+
+A model here is asked one question at a time, so of a longer conversation it learns the first exchange. Each later
+answer follows from all before it: as rows of their own they would put parts of one conversation into several splits.
+"""
+
+import json
+from typing import Any
+
+from gptsmith.data.cleaning import clean
+
+
+def first_exchange(messages: str) -> tuple[str, str]:
+    """The first turn of the user, after the system's in a paragraph of its own, and the assistant's first after it.
+
+    `messages` is JSON. Raises ValueError, which says why, when it is no such conversation.
+    """
+    turns = [_turn(turn) for turn in _list(messages)]
+    system = next((text for role, text in turns if role == "system"), "")
+    asked = next((number for number, (role, text) in enumerate(turns) if role == "user" and text), None)
+    if asked is None:
+        raise ValueError("no turn of the role 'user' that says something")
+    answer = next((text for role, text in turns[asked + 1 :] if role == "assistant" and text), None)
+    if answer is None:
+        raise ValueError("no turn of the role 'assistant' after the user's")
+    return "\n\n".join(part for part in (system, turns[asked][1]) if part), answer
+
+
+def _list(messages: str) -> list[Any]:
+    found = json.loads(messages) if messages.startswith("[") else None
+    if not isinstance(found, list):
+        raise ValueError("not a list of {role, content}")
+    return found
+
+
+def _turn(turn: Any) -> tuple[str, str]:
+    role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+    if not isinstance(role, str) or not isinstance(content, str | None):
+        raise ValueError("a turn that is not {role, content} with texts")
+    return role, clean(content or "")
