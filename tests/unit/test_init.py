@@ -106,6 +106,32 @@ def test_instructions(folder: Path) -> None:
     assert config.runs["assistant"].generation is not None
 
 
+def test_conversations(folder: Path) -> None:
+    chats = [
+        [{"role": "user", "content": f"What comes after {n}?"}, {"role": "assistant", "content": str(n + 1)}]
+        for n in range(80)
+    ]
+    (folder / "chat.jsonl").write_text(
+        "\n".join(json.dumps({"messages": chat, "id": n}) for n, chat in enumerate(chats))
+    )
+    assert "guessed: --messages messages: the only column of conversations" in init("chat.jsonl").stdout
+    dataset = written("chat.yaml").datasets["chat"]
+    assert dataset.task == "instruction"
+    assert dataset.messages == "messages"
+
+
+def test_several_text_columns_and_a_test_file(folder: Path) -> None:
+    for name in ("a", "b"):
+        rows = [f"subject {n},some words {n},{'xy'[n % 2]}" for n in range(40)]
+        (folder / f"{name}.csv").write_text("subject,body,label\n" + "\n".join(rows) + "\n")
+    init("a.csv", "--text", "subject", "--text", "body", "--test", "b.csv")
+    dataset = written("a.yaml").datasets["a"]
+    assert dataset.task == "classification"
+    assert (dataset.text, dataset.test_file) == (["subject", "body"], "b.csv")
+    (folder / "b.csv").write_text("subject;label\na;x\nb;y\n")
+    assert "Save both in the same format" in refusal("a.csv", "--test", "b.csv", "--text", "body", "--output", "c.yaml")
+
+
 def test_the_longest_instruction_fits(folder: Path) -> None:
     rows = [{"prompt": f"What comes after {n}?", "response": str(n + 1)} for n in range(80)]
     rows[70]["response"] = "xyzzy " * 900

@@ -11,12 +11,14 @@ from gptsmith.files import write_text
 
 def init(
     file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON Lines or Parquet.")],
-    text: Annotated[list[str] | None, typer.Option(help="Column with the text to classify.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="Column with the text to classify; may be repeated.")] = None,
     label: Annotated[str | None, typer.Option(help="Column with its class.")] = None,
     instruction: Annotated[str | None, typer.Option(help="Column with the question or instruction.")] = None,
     input_: Annotated[str | None, typer.Option("--input", help="Column with what the instruction is about.")] = None,
     answer: Annotated[str | None, typer.Option(help="Column with the wanted answer.")] = None,
     category: Annotated[str | None, typer.Option(help="Column with the kind of instruction.")] = None,
+    messages: Annotated[str | None, typer.Option(help="Column with conversations: [{role, content}, ...].")] = None,
+    test: Annotated[Path | None, typer.Option(help="File with the rows to test on; else some of the first.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the dataset and its results; else that of the file.")] = None,
     output: Annotated[Path | None, typer.Option(help="Config to write; else <name>.yaml.")] = None,
 ) -> None:
@@ -36,8 +38,8 @@ def init(
         raise UserError(f"{output}: is there already, and is not overwritten. Name another one: --output FILE")
     table = look_at(file)
     print(*findings(table), sep="\n")
-    roles = choose_roles(table, Wanted(text or (), label, instruction, input_, answer, category))
+    roles = choose_roles(table, Wanted(text or (), label, instruction, input_, answer, category, messages))
     print(*(f"guessed: {line}" for line in roles.guessed), sep="\n", end="\n" if roles.guessed else "")
-    config = new_config(table, roles, name, output)
+    config = new_config(table, roles, None if test is None else look_at(test), name, output)
     write_text(output, config)
     print(f"written: {output}", f"run:     snakemake --cores 2 --configfile {output}", sep="\n")

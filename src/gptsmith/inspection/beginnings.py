@@ -7,14 +7,15 @@ on one core of a laptop.
 import heapq
 import math
 import tempfile
-from collections.abc import Callable
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import regex
 
-from gptsmith.data.readers import read_rows
-from gptsmith.inspection.table import MOST_BYTES, Table
+from gptsmith.inspection.table import MOST_BYTES, MOST_ROWS
 from gptsmith.tokenizer.bpe import PRETOKEN_PATTERN, train
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
@@ -56,34 +57,35 @@ class Beginning:
     max_new_tokens: int
 
 
-def measure(table: Table, columns: list[str], text_of: Callable[[list[str]], str] = "\n".join) -> Measured:
-    """Train a tokenizer on a sample and count with it. `text_of` makes a row's text from its columns."""
-    sample, sampled = list[str](), 0
+def measure(texts: Iterable[str], rows: int) -> Measured:
+    """Train a tokenizer on a sample of `texts` and count with it; `rows` are those of the whole file.
+
+    Reads as far as `gptsmith.inspection.table.look_at`.
+    """
+    sample, sampled, sizes = list[str](), 0, array("q")
     longest: list[tuple[int, str]] = []
     n_bytes = 0
-    for rows in read_rows(table.path, table.format, columns, nested=columns):
-        for values in zip(*(rows.columns[column] for column in columns), strict=True):
-            text = text_of(list(values))
-            size = len(text.encode())
-            n_bytes += size
-            if sampled < SAMPLE_CHARACTERS:
-                sample.append(text[:SAMPLE_CHARACTERS])
-                sampled += len(sample[-1])
-            if len(longest) < LONGEST_LOOKED_AT:
-                heapq.heappush(longest, (size, text))
-            elif size > longest[0][0]:
-                heapq.heapreplace(longest, (size, text))
-        if n_bytes > MOST_BYTES:
+    for text in texts:
+        size = len(text.encode())
+        sizes.append(size)
+        n_bytes += size
+        if sampled < SAMPLE_CHARACTERS:
+            sample.append(text[:SAMPLE_CHARACTERS])
+            sampled += len(sample[-1])
+        if len(longest) < LONGEST_LOOKED_AT:
+            heapq.heappush(longest, (size, text))
+        elif size > longest[0][0]:
+            heapq.heapreplace(longest, (size, text))
+        if n_bytes > MOST_BYTES or len(sizes) >= MOST_ROWS:
             break
-    vocab_size = _vocab_size(sample, table.all_rows)
+    vocab_size = _vocab_size(sample, rows)
     with tempfile.TemporaryDirectory() as folder:
         write_tokenizer(train(sample, vocab_size), Path(folder))
         encode = load_tokenizer(Path(folder), "sample").encode
         tokens_per_byte = sum(len(encode(text)) for text in sample) / max(1, sum(len(t.encode()) for t in sample))
         most = max(len(encode(text)) for _, text in longest)
-    sizes = table.sizes(columns)
-    common = max(1, math.ceil(float(sorted(sizes)[int(0.95 * (len(sizes) - 1))]) * tokens_per_byte))
-    return Measured(vocab_size, float(sizes.mean()) * tokens_per_byte, common, max(most, common))
+    common = max(1, math.ceil(float(np.quantile(sizes, 0.95)) * tokens_per_byte))
+    return Measured(vocab_size, float(np.mean(sizes)) * tokens_per_byte, common, max(most, common))
 
 
 def _vocab_size(sample: list[str], rows: int) -> int:

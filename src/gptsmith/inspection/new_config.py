@@ -1,7 +1,7 @@
 """The config that `gptsmith init` writes: complete, with comments that say why a value is what it is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import jinja2
 import yaml
 
 from gptsmith.config.load import load_config
+from gptsmith.data.conversations import first_exchange
+from gptsmith.data.readers import read_rows
 from gptsmith.errors import UserError
 from gptsmith.inspection.beginnings import Beginning, Measured, for_classification, for_instructions, measure
-from gptsmith.inspection.roles import CLASSES_SHOWN, Classification, Roles, shorten
+from gptsmith.inspection.roles import CLASSES_SHOWN, Classification, Conversations, Roles, shorten
 from gptsmith.inspection.table import Table
 
 # The revision that config/gpt2-small.yaml has as well (a test compares them).
@@ -36,13 +38,15 @@ def name_for(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._").lower() or "data"
 
 
-def new_config(table: Table, roles: Roles, name: str, output: Path) -> str:
-    """YAML. Raises UserError when the data cannot be used as it is."""
+def new_config(table: Table, roles: Roles, test: Table | None, name: str, output: Path) -> str:
+    """YAML; `test` is a file with the test split. Raises UserError when the data cannot be used as it is."""
+    if test is not None:
+        _check_alike(table, test, roles)
     task = "classification" if isinstance(roles, Classification) else "instruction"
     classes = table.columns[roles.label].counts or {} if isinstance(roles, Classification) else {}
     classes = {label: count for label, count in classes.items() if label}
     split = _split(table, task, classes)
-    measured = measure(table, roles.read)
+    measured = measure(_texts(table, roles), table.all_rows)
     begin = _begin(table, roles, measured, split["train"])
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 (YAML)
     environment.filters["yaml"] = _flow
@@ -54,6 +58,7 @@ def new_config(table: Table, roles: Roles, name: str, output: Path) -> str:
         name=name,
         task=task,
         path=str(table.path),
+        test=None if test is None else str(test.path),
         format=table.format.model_dump(exclude_defaults=True),
         roles=roles,
         classes=_classes(classes),
@@ -71,6 +76,15 @@ def new_config(table: Table, roles: Roles, name: str, output: Path) -> str:
     )
     load_config(yaml.safe_load(text))
     return text
+
+
+def _check_alike(table: Table, test: Table, roles: Roles) -> None:
+    if test.format != table.format:
+        one, other = (_flow(one.format.model_dump(exclude_defaults=True)) for one in (test, table))
+        raise UserError(f"{test.path}: {one}, but {table.path} is {other}. Save both in the same format.")
+    for column in (*roles.read, *([roles.label] if isinstance(roles, Classification) else [])):
+        if column not in test.columns:
+            raise UserError(f"{test.path}: no column {column!r}, which {table.path} has.")
 
 
 def counted(table: Table) -> str:
@@ -101,6 +115,18 @@ def _split(table: Table, task: str, classes: Mapping[str, int]) -> dict[str, flo
     if min(classes.values()) < 4 * FEWEST_OF_A_CLASS:
         return {"train": 0.6, "validation": 0.2, "test": 0.2}
     return {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def _texts(table: Table, roles: Roles) -> Iterator[str]:
+    """What a model reads and writes of each row."""
+    for rows in read_rows(table.path, table.format, roles.read, nested=roles.read):
+        for row, values in enumerate(zip(*(rows.columns[column] for column in roles.read), strict=True)):
+            try:
+                yield "\n".join(first_exchange(values[0]) if isinstance(roles, Conversations) else values)
+            except ValueError as error:
+                raise UserError(
+                    f"{rows.place(row)}, column {roles.read[0]!r}: {error}. Mend or remove the row."
+                ) from error
 
 
 def _begin(table: Table, roles: Roles, measured: Measured, train_share: float) -> Beginning:
