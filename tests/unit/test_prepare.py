@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -482,3 +483,50 @@ def test_what_is_no_conversation(tmp_path: Path, messages: Any, reason: str) -> 
     (tmp_path / "raw").write_text(json.dumps(good) + "\n" + json.dumps({"messages": messages}))
     with pytest.raises(UserError, match=f"line 2, column 'messages': {reason}"):
         prepare(tmp_path / "raw", dataset_of("instruction", "jsonl", messages="messages"), 1, tmp_path / "out")
+
+
+def near_csv() -> str:
+    rng = np.random.default_rng(0)
+    words = [f"w{n}ord" for n in range(300)]
+    texts = [" ".join(rng.choice(words, 12)) for _ in range(60)]
+    rows = [f"{'ab'[n % 2]},{text}\n" for n, text in enumerate(texts)]
+    rows += [f"{'ab'[n % 2]},{text.upper()}!\n" for n, text in enumerate(texts[:20])]
+    return "label,text\n" + "".join(rows)
+
+
+def test_near_duplicates_are_counted(tmp_path: Path) -> None:
+    splits, report = run(tmp_path, near_csv(), dataset_of("classification", "csv", near_duplicates="report"))
+    where = {row["id"]: split for split in SPLITS for row in splits[split]}
+    pairs = [frozenset((where[row], where[60 + row])) for row in range(20)]
+    across = {f"{a}/{b}": pairs.count(frozenset((a, b))) for a, b in (name.split("/") for name in NO_OVERLAPS)}
+    assert report["near_duplicates"] == {"similarity": 0.8, "rows": 20, "across": across}
+    assert sum(across.values())
+    assert report["rows"] == 80
+
+
+def test_near_duplicates_are_removed(tmp_path: Path) -> None:
+    splits, report = run(tmp_path, near_csv(), dataset_of("classification", "csv", near_duplicates="remove"))
+    assert sorted(row["id"] for split in SPLITS for row in splits[split]) == list(range(60))
+    assert report["dropped"] == {"duplicate": 0, "near_duplicate": 20, "undersampled": 0}
+    assert report["near_duplicates"]["rows"] == 0
+    _, report = run(tmp_path, near_csv(), dataset_of("classification", "csv"))
+    assert "near_duplicates" not in report
+    assert report["rows"] == 80
+
+
+def test_near_duplicates_of_a_given_test_split_are_removed_elsewhere(tmp_path: Path) -> None:
+    header, *lines = near_csv().splitlines(keepends=True)
+    (tmp_path / "test.csv").write_text(header + "".join(lines[60:]) + lines[60].replace("!", "?"))
+    dataset = dataset_of("classification", "csv", test_file="test.csv", near_duplicates="remove")
+    splits, report = run(tmp_path, header + "".join(lines[:60]), dataset, test=tmp_path / "test.csv")
+    assert len(splits["test"]) == 21
+    assert report["dropped"]["near_duplicate"] == 20
+
+
+def test_near_duplicates_of_instructions_are_of_the_question(tmp_path: Path) -> None:
+    question = "What is the name of the river that flows through the city of"
+    rows = [{"instruction": question, "input": f"Vienna{'!' * n}", "output": f"{n}"} for n in range(3)]
+    rows += [{"instruction": f"{n * 7919} and {n * 104729} make?", "input": "", "output": "?"} for n in range(1, 40)]
+    dataset = dataset_of("instruction", "json", near_duplicates="remove")
+    _, report = run(tmp_path, json.dumps(rows), dataset)
+    assert report["dropped"] == {"duplicate": 0, "near_duplicate": 2}

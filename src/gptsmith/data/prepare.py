@@ -30,7 +30,8 @@ from gptsmith.data.duplicates import (
     first_occurrences,
 )
 from gptsmith.data.mechanical import Item, generate
-from gptsmith.data.parts import count_rows, read_parts, write_part
+from gptsmith.data.near_duplicates import SIMILARITY, find_near_duplicates
+from gptsmith.data.parts import QUESTION, count_rows, read_parts, write_part
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
 from gptsmith.data.splits import cut_document, stratified_split
 from gptsmith.errors import UserError
@@ -132,9 +133,11 @@ def _prepare_classification(
 
     equal = find_equal_rows(digests)
     distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
-    kept = distinct
+    near = _near_duplicates(parts, dataset, distinct, len(digests), n_given)
+    different = _without(distinct, near, dataset)
+    kept = different
     if dataset.balance == "undersample":
-        given, others = _apart(distinct, n_given)
+        given, others = _apart(different, n_given)
         kept = np.concatenate([given, undersample(others, labels, generator)])
     assigned = _assigned(kept, labels, dataset.split, n_given, generator)
 
@@ -156,7 +159,12 @@ def _prepare_classification(
         contents=_contents(counts, "labels"),
         overlaps=count_overlaps(equal, assigned),
         facts={
-            "dropped": {"duplicate": len(digests) - len(distinct), "undersampled": len(distinct) - len(kept)},
+            "dropped": {
+                "duplicate": len(digests) - len(distinct),
+                **_dropped_as_near(distinct, different, dataset),
+                "undersampled": len(different) - len(kept),
+            },
+            **_near_report(near, assigned),
             "labels": classes,
             "positive_label": _positive_label(raw, dataset.positive_label, counts["train"], in_file),
             "conflicting_labels": count_conflicts(equal, labels),
@@ -190,7 +198,9 @@ def _prepare_instruction(
     """`items` are generated questions with their splits: they follow the file's rows, without those that it has."""
     equal = find_equal_rows(np.concatenate([digests, digests_of((item.instruction, item.input) for _, item in items)]))
     first = first_occurrences(equal)
-    kept = first[first < len(digests)] if dataset.deduplicate else np.arange(len(digests))
+    distinct = first[first < len(digests)] if dataset.deduplicate else np.arange(len(digests))
+    near = _near_duplicates(parts, dataset, distinct, len(digests), n_given)
+    kept = _without(distinct, near, dataset)
     fresh = [items[row - len(digests)] for row in first[first >= len(digests)]]
 
     found, codes = _read_names(parts, "category", len(digests))
@@ -205,7 +215,10 @@ def _prepare_instruction(
         added: list[dict[str, Any]] = [{"id": next(ids), **asdict(item)} for where, item in fresh if where == split]
         counts[split] += Counter(row["category"] for row in added)
         splits[split] = itertools.chain(splits[split], [pa.RecordBatch.from_pylist(added, SCHEMAS[dataset.task])])
-    facts: dict[str, Any] = {"dropped": {"duplicate": len(digests) - len(kept)}}
+    facts: dict[str, Any] = {
+        "dropped": {"duplicate": len(digests) - len(distinct), **_dropped_as_near(distinct, kept, dataset)},
+        **_near_report(near, assigned),
+    }
     if dataset.mechanical is not None:
         facts["dropped"]["generated_duplicate"] = len(items) - len(fresh)
         facts["generated"] = len(fresh)
@@ -255,6 +268,61 @@ def _prepare_document(parts: Sequence[Path], dataset: TextDataset, facts: dict[s
         overlaps={f"{one}/{two}": len({*texts[one]} & {*texts[two]}) for one, two in combinations(SPLITS, 2)},
         facts=facts,
     )
+
+
+def _near_duplicates(
+    parts: Sequence[Path],
+    dataset: ClassificationDataset | InstructionDataset,
+    distinct: np.ndarray,
+    n_rows: int,
+    n_given: int,
+) -> np.ndarray | None:
+    """As from `find_near_duplicates`, among the rows `distinct`; None where the dataset ignores them.
+
+    A given test split is as it is: its rows may be earlier ones, but count as different from each other.
+    """
+    if dataset.near_duplicates == "ignore":
+        return None
+    chosen = np.zeros(n_rows, bool)
+    chosen[distinct] = True
+    similar = find_near_duplicates(_questions(parts, dataset.task, chosen), n_rows)
+    similar[:n_given] = -1
+    return similar
+
+
+def _questions(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator[tuple[int, str]]:
+    """The number of each chosen row and what a model is given of it."""
+    start = 0
+    for batch in read_parts(parts, QUESTION[task]):
+        texts = zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        yield from ((row, "\n".join(text)) for row, text in enumerate(texts, start) if chosen[row])
+        start += len(batch)
+
+
+def _without(
+    rows: np.ndarray, near: np.ndarray | None, dataset: ClassificationDataset | InstructionDataset
+) -> np.ndarray:
+    return rows[near[rows] < 0] if near is not None and dataset.near_duplicates == "remove" else rows
+
+
+def _dropped_as_near(
+    before: np.ndarray, after: np.ndarray, dataset: ClassificationDataset | InstructionDataset
+) -> dict[str, int]:
+    return {"near_duplicate": len(before) - len(after)} if dataset.near_duplicates == "remove" else {}
+
+
+def _near_report(near: np.ndarray | None, assigned: np.ndarray) -> dict[str, Any]:
+    """How many rows that were kept are nearly the same as an earlier one, and of which splits the two are."""
+    if near is None:
+        return {}
+    rows = np.flatnonzero((near >= 0) & (assigned >= 0))
+    rows = rows[assigned[near[rows]] >= 0]
+    pairs = np.sort(np.stack([assigned[rows], assigned[near[rows]]]), axis=0)
+    across = {
+        f"{SPLITS[one]}/{SPLITS[other]}": int(np.count_nonzero((pairs[0] == one) & (pairs[1] == other)))
+        for one, other in combinations(range(len(SPLITS)), 2)
+    }
+    return {"near_duplicates": {"similarity": SIMILARITY, "rows": len(rows), "across": across}}
 
 
 def _apart(rows: np.ndarray, n_given: int) -> tuple[np.ndarray, np.ndarray]:

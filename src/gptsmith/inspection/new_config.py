@@ -29,6 +29,8 @@ FEWEST_OF_A_CLASS = 5
 """Of a class in the file, so that training, validation and test each get one."""
 MOST_IMBALANCE = 5
 """How many times the rows of the rarest class the largest may have before rare ones count more."""
+MOST_COMPARED = 200_000
+"""Rows up to which near-duplicates are looked for: a minute, and less than two gigabytes."""
 # A model of this size gains nothing from more than one thread, but for long texts.
 THREADS = 1
 
@@ -68,6 +70,7 @@ def new_config(table: Table, roles: Roles, test: Table | None, name: str, output
         imbalanced=bool(classes) and max(classes.values()) > MOST_IMBALANCE * min(classes.values()),
         split=split,
         duplicates=duplicates(table, roles),
+        few=table.all_rows <= MOST_COMPARED,
         rows=counted(table),
         lengths=_lengths(measured),
         begin=begin,
