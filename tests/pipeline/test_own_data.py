@@ -48,3 +48,13 @@ def test_from_a_file_to_a_report(project: "Project") -> None:
     metrics = json.loads((project.folder / "results/anfragen/metrics.json").read_text())
     assert metrics
     assert "Beschwerde" in (project.folder / "results/anfragen/report.html").read_text()
+
+
+def test_what_a_run_takes_is_told_before_it(project: "Project") -> None:
+    write_excel_csv(project)
+    gptsmith(project, "init", "Anfragen.csv")
+    told = gptsmith(project, "check", "anfragen.yaml")
+    assert "anfragen.yaml: 12 jobs (prepare, " in told
+    assert "classifier: 150 rows of" in told
+    assert "time: roughly" in told
+    assert not (project.folder / "data").exists()

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gptsmith.cli import chat, export, init, predict, serve
+from gptsmith.cli import chat, check, export, init, predict, serve
 from gptsmith.command import run
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ def gptsmith(
 
 
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
+app.command("check")(check.check)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("init")(init.init)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)

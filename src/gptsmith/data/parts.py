@@ -32,16 +32,21 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
     schema = SCHEMAS[dataset.task].remove(0).append(pa.field("digest", pa.binary(DIGEST_BYTES)))
     try:
         with atomic_path(output) as path, pq.ParquetWriter(path, schema, compression="lz4") as writer:
-            for rows in read_rows(raw, dataset.format, _wanted(dataset), shard, _nested(dataset)):
-                columns = _columns(rows, dataset)
+            for columns in read_examples(raw, dataset, shard):
                 digests = list(map(digest, *(columns[name] for name in QUESTION[dataset.task])))
                 writer.write_batch(pa.record_batch({**columns, "digest": digests}, schema=schema))
     except UserError:
         # A shard does not know how many lines are before it, so the place comes from reading the whole.
         if shard != WHOLE:
-            for rows in read_rows(raw, dataset.format, _wanted(dataset), nested=_nested(dataset)):
-                _columns(rows, dataset)
+            for _ in read_examples(raw, dataset):
+                pass
         raise
+
+
+def read_examples(raw: Path, dataset: Dataset, shard: Shard = WHOLE) -> Iterator[dict[str, list[str]]]:
+    """Yield the columns of a part without `digest`, some rows at a time. Raises UserError as `write_part` does."""
+    for rows in read_rows(raw, dataset.format, _wanted(dataset), shard, _nested(dataset)):
+        yield _columns(rows, dataset)
 
 
 def read_parts(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:

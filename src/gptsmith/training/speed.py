@@ -96,8 +96,14 @@ def training_speed(work: Work, history: Sequence[HistoryRow], compute: Compute) 
 
 def matmul_rate(compute: Compute) -> float:
     """Floating-point operations a second of a square product of matrices, the median of several."""
-    width, device = MATRIX_WIDTH[compute.device.type], compute.device
-    a, b = torch.rand(2, width, width, device=device)
+    width = MATRIX_WIDTH[compute.device.type]
+    return product_rate(compute, width, width, width)
+
+
+def product_rate(compute: Compute, rows: int, width: int, outputs: int) -> float:
+    """The same of a product of matrices [rows, width] and [width, outputs]."""
+    device = compute.device
+    a, b = torch.rand(rows, width, device=device), torch.rand(width, outputs, device=device)
     seconds = []
     with compute.autocast(), torch.inference_mode():
         for _ in range(7):
@@ -106,7 +112,7 @@ def matmul_rate(compute: Compute) -> float:
             a @ b
             _wait_for(device)
             seconds.append(time.perf_counter() - started)
-    return 2 * width**3 / statistics.median(seconds[2:])
+    return 2 * rows * width * outputs / statistics.median(seconds[2:])
 
 
 def _wait_for(device: torch.device) -> None:

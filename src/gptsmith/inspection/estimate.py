@@ -1,0 +1,190 @@
+"""Roughly how much work, memory and disk the runs of a config take, before anything runs.
+
+Operations are counted as gptsmith.model.accounting does, from a sample of the texts; a way back costs twice the way
+forward. What a machine makes of them is measured by products of the model's own widths, of which trainings reach
+`REACHED`: the rest of the time goes into everything that is no product.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptsmith.config.architecture import Architecture
+from gptsmith.config.load import Config
+from gptsmith.config.runs import LastBlocks, LoRAOnly, Run
+from gptsmith.inspection.samples import Lengths
+from gptsmith.model.accounting import FLOAT32_BYTES, block_at_flops, block_flops, head_flops, weight_bytes
+from gptsmith.scheduling.resources import inference_memory_mb, training_memory_mb
+
+REACHED = 0.5
+STEP_SECONDS = 0.004
+"""Of Python and of the optimizer for a small model, a step."""
+MEMORY_BYTES_PER_SECOND = 1e10
+"""At which a decoding step reads the weights."""
+DECODED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one job."""
+
+    name: str
+    flops: float
+    steps: float
+    read_bytes: float
+    """Weights that decoding reads again for every token."""
+    shape: Architecture
+    memory_mb: int
+
+    def seconds(self, flops_per_second: float) -> float:
+        """On a machine that multiplies matrices of the model's widths so fast."""
+        computing = self.flops / (REACHED * flops_per_second)
+        return computing + self.steps * STEP_SECONDS + self.read_bytes / MEMORY_BYTES_PER_SECOND
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a run's `max_length` takes off its training split, counted in a sample."""
+
+    texts: int
+    of_texts: int
+    tokens: int
+    of_tokens: int
+    limit: int
+
+
+def shape_of(config: Config, model: str) -> Architecture | None:
+    """With the tokenizer's vocabulary; None for a model whose folder tells its shape."""
+    settings = config.models[model]
+    vocab_size = config.tokenizers[settings.tokenizer].vocab_size
+    if settings.architecture is None or vocab_size is None:
+        return settings.architecture
+    return settings.architecture.model_copy(update={"vocab_size": vocab_size})
+
+
+def cut_off(run: Run, shape: Architecture, lengths: Lengths) -> Cut:
+    limit = min(run.max_length or shape.context_length, shape.context_length)
+    beyond = np.maximum(lengths.whole - limit, 0)
+    return Cut(int(np.count_nonzero(beyond)), len(beyond), int(beyond.sum()), max(1, int(lengths.whole.sum())), limit)
+
+
+def pretraining_work(config: Config, name: str, shape: Architecture, lengths: Mapping[str, Lengths]) -> Work:
+    settings = config.models[name].pretrain
+    assert settings is not None
+    window = settings.window or shape.context_length
+    tokens = sum(
+        float(lengths[dataset].whole.sum() + len(lengths[dataset].texts))
+        * lengths[dataset].scale(config.datasets[dataset].split.train)
+        for dataset in settings.datasets
+    )
+    windows = tokens / (settings.stride or window)
+    forward = windows * _language_flops(shape, np.array([window]), window)
+    training = settings.training
+    return Work(
+        f"pretrain {name}",
+        flops=3 * training.epochs * forward + 0.1 * training.evaluations * forward,
+        steps=training.epochs * windows / training.batch_size,
+        read_bytes=0,
+        shape=shape,
+        memory_mb=training_memory_mb(shape, training, window, config.execution.processes),
+    )
+
+
+def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -> list[Work]:
+    """Of one seed: training, and what comes of it on the test split."""
+    run, dataset = config.runs[name], config.datasets[config.runs[name].dataset]
+    limit = min(run.max_length or shape.context_length, shape.context_length)
+    read = np.minimum(lengths.whole, limit)
+    is_classification = dataset.task == "classification"
+    if is_classification:
+        forward = _classification_flops(shape, read)
+    else:
+        forward = _language_flops(shape, read, int(np.minimum(lengths.texts + 1, read).sum()))
+    training, split = run.training, dataset.split
+    train_scale = lengths.scale(split.train)
+    validation = training.evaluations * forward * lengths.scale(split.validation)
+    once, each = _passes(run, shape)
+    length = int(read.max(initial=1))
+    jobs = [
+        Work(
+            f"finetune {name}",
+            flops=forward * train_scale * (once + each * training.epochs) + validation,
+            steps=training.epochs * len(read) * train_scale / training.batch_size,
+            read_bytes=0,
+            shape=shape,
+            memory_mb=training_memory_mb(shape, training, length, config.execution.processes),
+        )
+    ]
+    if is_classification:
+        answered = forward * lengths.scale(split.validation + split.test)
+        jobs.append(Work(f"predict {name}", answered, 0, 0, shape, inference_memory_mb(shape, 64, length)))
+        return jobs
+    asked = config.runs[name].generation
+    batch, longest = (asked.batch_size, asked.max_new_tokens) if asked else (DECODED_AT_ONCE, 64)
+    rows = len(read) * lengths.scale(split.test)
+    one_token = _language_flops(shape, np.array([1]), 1)
+    jobs.append(
+        Work(
+            f"generate {name}",
+            # Its own answer a token at a time, and how probable the reference is.
+            flops=2 * forward * lengths.scale(split.test) + rows * longest * one_token,
+            steps=rows / batch * longest,
+            read_bytes=max(1, rows / batch) * longest * weight_bytes(shape),
+            shape=shape,
+            memory_mb=inference_memory_mb(shape, batch, shape.context_length),
+        )
+    )
+    return jobs
+
+
+def _passes(run: Run, shape: Architecture) -> tuple[float, float]:
+    """How many times the way forward is paid for once, and in each epoch."""
+    match run.trainable:
+        case LastBlocks(last_blocks=n):
+            trained = min(1.0, n / shape.n_layers)
+            return 1 - trained, 3 * trained
+        case LoRAOnly():
+            return 0, 2
+        case "head":
+            return 1, 0
+    return 0, 3
+
+
+def _classification_flops(shape: Architecture, lengths: np.ndarray) -> float:
+    """Forward; in the last block only the last token asks."""
+    positions, pairs = int(lengths.sum()), int((lengths * (lengths + 1) // 2).sum())
+    lower = (shape.n_layers - 1) * block_flops(shape, positions, pairs)
+    return lower + block_at_flops(shape, len(lengths), positions)
+
+
+def _language_flops(shape: Architecture, lengths: np.ndarray, targets: int) -> float:
+    positions, pairs = int(lengths.sum()), int((lengths * (lengths + 1) // 2).sum())
+    blocks = shape.n_layers * block_flops(shape, positions, pairs)
+    return blocks + head_flops(shape, targets, shape.vocab_size)
+
+
+def disk_bytes(config: Config, file_bytes: Mapping[str, int], lengths: Mapping[str, Mapping[str, Lengths]]) -> float:
+    """What the runs leave: prepared texts, tokens, checkpoints, features; and a training's state while it lasts.
+
+    lengths: by tokenizer and dataset.
+    """
+    total = float(sum(file_bytes.values()))
+    for of_tokenizer in lengths.values():
+        total += sum(2 * float(one.whole.sum()) * one.scale(1) for one in of_tokenizer.values())
+    models = {run.model for run in config.runs.values()}
+    for name in models:
+        if (shape := shape_of(config, name)) is not None:
+            downloaded = config.models[name].huggingface is not None
+            total += FLOAT32_BYTES * shape.n_parameters * (2 if downloaded else 1)
+    largest_state = 0.0
+    for run in config.runs.values():
+        if (shape := shape_of(config, run.model)) is None:
+            continue
+        total += FLOAT32_BYTES * shape.n_parameters * len(run.seeds)
+        largest_state = max(largest_state, 2 * 4 * FLOAT32_BYTES * shape.n_parameters)
+        one = lengths.get(config.models[run.model].tokenizer, {}).get(run.dataset)
+        if run.trained_blocks is not None and one is not None:
+            features = FLOAT32_BYTES * shape.d_model * float(one.whole.sum()) * one.scale(1)
+            total += min(features, 3e9 * config.execution.features_gb)
+    return total + largest_state

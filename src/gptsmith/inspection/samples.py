@@ -1,0 +1,134 @@
+"""How many tokens the rows of a dataset have, from a sample of its file."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from gptsmith.config.datasets import Dataset, InstructionDataset
+from gptsmith.config.load import Config
+from gptsmith.config.tokenizers import Tokenizer as TokenizerSettings
+from gptsmith.data.mechanical import generate
+from gptsmith.data.parts import read_examples
+from gptsmith.data.prompts import format_prompt
+from gptsmith.errors import UserError
+from gptsmith.tokenizer.bpe import train
+from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
+from gptsmith.tokenizer.files import write_tokenizer
+
+MOST_BYTES = 2**22
+TRAINED_ON = 500_000
+"""Characters of each dataset."""
+BYTES_PER_TOKEN = 4
+"""Of English with GPT-2's tokenizer, where that is not there yet."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows from the beginning of a dataset's file, and those that are generated."""
+
+    prompts: list[str]
+    """What a response follows; "" for texts."""
+    texts: list[str]
+    """Texts, or responses."""
+    rows: int
+    """Of the file: estimated from its size where the sample is not all of it."""
+    file_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """Tokens of the rows of a sample."""
+
+    prompts: np.ndarray
+    """(rows,) int64"""
+    texts: np.ndarray
+    """(rows,) int64"""
+    rows: int
+    """Of the whole file."""
+
+    @property
+    def whole(self) -> np.ndarray:
+        return self.prompts + self.texts
+
+    def scale(self, share: float) -> float:
+        """What a sum over the sample is multiplied by for a split that has this share of the rows."""
+        return share * self.rows / max(1, len(self.texts))
+
+
+def find_raw(name: str, dataset: Dataset) -> Path | None:
+    """The file that a dataset is prepared from, None where it is not there yet."""
+    source = dataset.sources[0]
+    if source.path is not None and source.member is None:
+        if not Path(source.path).is_file():
+            raise UserError(f"datasets.{name}.sources: no such file: {source.path}")
+        return Path(source.path)
+    return next(iter(sorted(Path("data/raw", name).glob(f"{name}.*"))), None)
+
+
+def read_sample(path: Path, dataset: Dataset) -> Sample:
+    """Raises UserError when the file is not as the dataset's settings say, as far as it is read."""
+    prompts, texts, n_bytes, is_whole = list[str](), list[str](), 0, True
+    for columns in read_examples(path, dataset):
+        if n_bytes > MOST_BYTES:
+            is_whole = False
+            break
+        if isinstance(dataset, InstructionDataset):
+            pairs = zip(columns["instruction"], columns["input"], strict=True)
+            prompts += [format_prompt(instruction, given, dataset.prompt) for instruction, given in pairs]
+            texts += columns["output"]
+        else:
+            texts += columns["text"]
+        n_bytes += sum(len(value.encode()) for values in columns.values() for value in values)
+    size, rows = path.stat().st_size, len(texts)
+    if not is_whole:
+        estimate = size / n_bytes * rows
+        rows = pq.read_metadata(path).num_rows if dataset.format.type == "parquet" else round(estimate)
+    if isinstance(dataset, InstructionDataset) and (wanted := dataset.mechanical) is not None:
+        drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=0)
+        items = [item for split in drawn.values() for item in split]
+        prompts += [format_prompt(item.instruction, item.input, dataset.prompt) for item in items]
+        texts += [item.output for item in items]
+        rows += len(items)
+    return Sample(prompts or [""] * len(texts), texts, rows, size)
+
+
+def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> dict[str, Lengths]:
+    """By dataset, for the tokenizer `name`: the one that is there, or one trained on the samples."""
+    tokenizer = _tokenizer(name, config.tokenizers[name], samples)
+    return {
+        dataset: Lengths(_lengths(sample.prompts, tokenizer), _lengths(sample.texts, tokenizer), sample.rows)
+        for dataset, sample in samples.items()
+    }
+
+
+def _tokenizer(name: str, settings: TokenizerSettings, samples: Mapping[str, Sample]) -> Tokenizer | None:
+    folder = Path("checkpoints/tokenizers", name)
+    if (folder / "merges.txt").is_file():
+        return load_tokenizer(folder, name)
+    known = [samples[dataset] for dataset in settings.train_on or [] if dataset in samples]
+    if not known or settings.vocab_size is None:
+        return None
+    texts = list(chain.from_iterable(_beginning([*sample.texts, *sample.prompts]) for sample in known))
+    with tempfile.TemporaryDirectory() as scratch:
+        write_tokenizer(train(texts, settings.vocab_size), Path(scratch))
+        return load_tokenizer(Path(scratch), name)
+
+
+def _beginning(texts: Iterable[str]) -> Iterable[str]:
+    left = TRAINED_ON
+    for text in texts:
+        if left <= 0:
+            return
+        left -= len(text)
+        yield text
+
+
+def _lengths(texts: list[str], tokenizer: Tokenizer | None) -> np.ndarray:
+    if tokenizer is None:
+        return np.array([-(-len(text.encode()) // BYTES_PER_TOKEN) for text in texts], dtype=np.int64)
+    return np.array([len(tokenizer.encode(text)) for text in texts], dtype=np.int64)
