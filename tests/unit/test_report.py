@@ -396,7 +396,7 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
     assert "2 texts occurred with different labels." in page.said("data")
     run = page.said("run-0")
     assert "F1 0.931 ± 0.010 [0.901, 0.961] 0.000 [0.000, 0.000] 0.912 [0.882, 0.942] 0.931" in run
-    assert "trainable last block seeds 1, 2 max length – epochs 5" in run
+    assert "trainable last block seeds 1, 2 max length – class weights none epochs 5" in run
     assert "1 198,528 1,087,744 3 1 min 23 s 12,346 42% 912 MB cpu 2 fp32" in run
     assistant = page.said("run-2")
     assert "Loss (nats per token) 1.900 [1.870, 1.930] 5.200 [5.170, 5.230] – –" in assistant

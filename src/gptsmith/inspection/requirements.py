@@ -91,7 +91,8 @@ def describe(
         return
     at_once = max(1, min(cores // max(1, config.execution.threads), max((n for _, n, _ in seconds), default=1)))
     total = sum(count * each for _, count, each in seconds) / at_once
-    total += JOB_SECONDS * JOBS_OF_A_RUN * len(config.runs) / max(1, cores)
+    # The jobs of a run mostly wait for each other; those of several runs go side by side.
+    total += JOB_SECONDS * JOBS_OF_A_RUN * max(1, len(config.runs) / cores)
     speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
     yield f"time: roughly {duration(total)} on {device} ({cores} cores; {speed} GFLOP/s in products of this size)"
     memory = 1e6 * max((job.memory_mb for job, _ in found.work), default=0)
