@@ -41,12 +41,18 @@ def test_the_config_written_is_planned(project: "Project") -> None:
 
 
 @pytest.mark.slow
-def test_from_a_file_to_a_report(project: "Project") -> None:
+def test_from_two_files_to_a_report(project: "Project") -> None:
     write_excel_csv(project)
-    gptsmith(project, "init", "Anfragen.csv")
+    header, *rows = (project.folder / "Anfragen.csv").read_text(encoding="cp1252").splitlines(keepends=True)
+    (project.folder / "Test.csv").write_text(header + "".join(rows[::5]), encoding="cp1252")
+    gptsmith(project, "init", "Anfragen.csv", "--test", "Test.csv")
     project.run("--configfile", "anfragen.yaml")
     metrics = json.loads((project.folder / "results/anfragen/metrics.json").read_text())
     assert metrics
+    report = json.loads((project.folder / "data/prepared/anfragen/report.json").read_text())
+    assert report["splits"]["test"]["rows"] == report["test_rows_read"] == 30
+    assert report["dropped"]["duplicate"] == 30
+    assert report["near_duplicates"]["rows"] >= 0
     assert "Beschwerde" in (project.folder / "results/anfragen/report.html").read_text()
 
 

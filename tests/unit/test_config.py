@@ -437,3 +437,15 @@ def test_a_validated_config_cannot_be_changed() -> None:
     config = load_config(CONFIG)
     with pytest.raises(ValueError, match="frozen"):
         config.seed = 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"messages": "chat", "output": "answer"}, "messages: holds question and answer; remove output"),
+        ({"messages": "chat", "format": {"type": "csv"}}, "messages: a csv file has no lists; make it jsonl"),
+    ],
+)
+def test_conversations_stand_alone(keys: dict[str, Any], problem: str) -> None:
+    dataset = {"task": "instruction", "sources": [{"path": "chat.jsonl"}], "format": {"type": "jsonl"}, **keys}
+    assert problems(changed("datasets.chat", dataset)) == [f"datasets.chat: {problem}"]
