@@ -411,3 +411,9 @@ def test_in_bf16_the_weights_stay_float32() -> None:
     assert {parameter.dtype for parameter in job.model.parameters()} == {torch.float32}
     assert rounded[0].loss != exact[0].loss
     assert rounded[0].loss == pytest.approx(exact[0].loss, rel=0.02)
+
+
+def test_the_progress_shows_the_loss_of_the_last_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also right after a row of the history was written, when nothing has been added up yet."""
+    history = train(setup((classifier, classification_loss, labelled), n=8), Training(epochs=1, batch_size=8)).history
+    assert f"step 1/1, loss {history[0].loss:.3f}, " in capsys.readouterr().err
