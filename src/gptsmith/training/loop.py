@@ -199,14 +199,10 @@ class _Trainer:
 
     def detail(self) -> str:
         """Shown with the progress: the loss since the history's last row, or that row's if it has just been written."""
-        course = self.course
-        loss, _, n_targets = course.running.own()
-        shown = (
-            loss / n_targets
-            if n_targets
-            else next(row.loss for row in reversed(course.history) if row.split == "train")
-        )
-        return f"loss {shown:.3f}, {course.tokens / (time.monotonic() - self.started):,.0f} tokens/s"
+        loss, _, n_targets = self.course.running.own()
+        if not n_targets:
+            loss, n_targets = next((row.loss, 1) for row in reversed(self.course.history) if row.split == "train")
+        return f"loss {loss / n_targets:.3f}, {self.course.tokens / (time.monotonic() - self.started):,.0f} tokens/s"
 
 
 def _accumulate_gradient(
