@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from gptsmith.errors import UserError
 from gptsmith.files import NO_PERMISSION, NO_SPACE
+from gptsmith.stale_locks import hold_folder_of_run
 
 
 def argument_parser(description: str | None) -> argparse.ArgumentParser:
@@ -50,6 +51,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     # Scripts write into `tee`, where Python would hold lines back.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    held = hold_folder_of_run()  # noqa: F841 (until the process ends)
     try:
         main()
     except KeyboardInterrupt:

@@ -214,3 +214,8 @@ def test_a_checkpoint_without_its_tokenizer_is_refused(
 
 def test_control_characters_do_not_reach_a_terminal() -> None:
     assert printable_line("a\x1b]0;title\x07b\u202ec\nd") == "a ]0;title b c d"
+
+
+def test_a_text_is_cleaned_as_in_training(predicted: Predicted) -> None:
+    plain, padded = predicted("win a\nprize", "  win a\r\nprize \n")
+    assert plain["probabilities"] == padded["probabilities"]

@@ -69,6 +69,30 @@ def test_a_table_from_excel(folder: Path) -> None:
     assert load_config(with_gpt2).runs["classifier"].model == "gpt2-small"
 
 
+@pytest.mark.parametrize("name", ["data [1].csv", "a, b.csv", "x{1}.csv", "it's: one.csv"])
+def test_any_file_name_can_stand_in_the_config(folder: Path, name: str) -> None:
+    write_mails(folder / name, {"complaint": 60, "billing": 30})
+    assert init(name, "--output", "mine.yaml").exit_code == 0
+    [dataset] = written("mine.yaml").datasets.values()
+    assert [source.path for source in dataset.sources] == [name]
+
+
+def test_a_table_of_pandas_with_its_index(folder: Path) -> None:
+    rng = random.Random(0)
+    rows = [f"{n},{sentence(rng)} {n},{'a' if n % 2 else 'b'}" for n in range(80)]
+    (folder / "frame.csv").write_text(",text,label\n" + "\n".join(rows) + "\n")
+    assert init("frame.csv").exit_code == 0
+    dataset = written("frame.yaml").datasets["frame"]
+    assert dataset.task == "classification"
+    assert (dataset.text, dataset.label) == ("text", "label")
+
+
+def test_an_empty_column_is_no_text(folder: Path) -> None:
+    rows = [f",{'a' if n % 2 else 'b'}" for n in range(80)]
+    (folder / "notes.csv").write_text("note,class\n" + "\n".join(rows) + "\n")
+    assert "column 'note' is empty in every row" in refusal("notes.csv", "--text", "note", "--label", "class")
+
+
 def test_two_classes_have_a_positive_one(folder: Path) -> None:
     write_mails(folder / "a.csv", {"0": 60, "1": 30})
     init("a.csv", "--text", "Body", "--label", "Topic", "--name", "2024", "--output", "b.yaml")

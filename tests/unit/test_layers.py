@@ -29,7 +29,7 @@ LAYERS = [
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-WITHOUT_TORCH = LEVEL.keys() - {"model", "checkpoint", "training", "generation", "errors", "cli"}
+WITHOUT_TORCH = LEVEL.keys() - {"model", "checkpoint", "training", "generation", "errors", "serving", "cli"}
 
 
 def module_name(path: Path) -> str:

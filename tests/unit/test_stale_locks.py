@@ -1,6 +1,7 @@
 """Locks of a Snakemake that was killed are removed, those of one that runs are not."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     file = tmp_path / ".snakemake" / "locks" / "0.output.lock"
     file.parent.mkdir(parents=True)
+    hold_folder().close()
     file.write_text("results/report.html\n")
     return file
 
@@ -43,7 +45,31 @@ def test_a_run_keeps_its_lock_until_it_is_killed(lock: Path) -> None:
         assert not lock.exists()
 
 
+def test_a_job_that_outlives_its_run_keeps_the_lock(lock: Path) -> None:
+    content = lock.read_text()
+    hold_folder().close()
+    lock.write_text(content)
+    job = "from gptsmith.command import run; run(lambda: (print('held', flush=True), input()))"
+    with subprocess.Popen(
+        [sys.executable, "-c", job], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with hold_folder():
+            assert lock.exists()
+        process.kill()
+    with hold_folder():
+        assert not lock.exists()
+
+
+def test_a_lock_of_another_machine_is_left_to_snakemake(lock: Path) -> None:
+    (lock.parents[2] / ".gptsmith" / "running").write_text("another-machine")
+    with hold_folder():
+        assert lock.exists()
+
+
 def test_where_nothing_can_be_written_snakemake_decides(lock: Path) -> None:
+    shutil.rmtree(lock.parents[2] / ".gptsmith")
     (lock.parents[2] / ".gptsmith").write_text("not a folder")
     assert hold_folder() is None
     assert lock.exists()

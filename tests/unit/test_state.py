@@ -153,6 +153,15 @@ def test_a_damaged_state_is_noticed(
 
 
 @pytest.mark.usefixtures("every_step")
+def test_a_damaged_state_takes_no_place_of_a_good_one(tmp_path: Path) -> None:
+    break_off(states_of(saving(tmp_path), CPU), 6)
+    for path in states(tmp_path):
+        flip(path)
+    break_off(states_of(saving(tmp_path), CPU), 2)
+    assert trained(CASE, states_of(saving(tmp_path), CPU))["resumed_at"] == [2]
+
+
+@pytest.mark.usefixtures("every_step")
 def test_another_training_begins_afresh(tmp_path: Path) -> None:
     settings = {"settings": {"rate": 1}, "seed": 1, "inputs": ["ab"]}
     own = states_of(saving(tmp_path), CPU, **settings)
@@ -220,9 +229,10 @@ def test_states_larger_than_their_room_are_not_saved(tmp_path: Path, capsys: pyt
 
 
 def test_old_states_are_cleared(tmp_path: Path) -> None:
-    """By age, and the oldest of too many; never the training's own."""
+    """By age, and the oldest of too many; never the training's own, nor for room those of today."""
     own = states_of(saving(tmp_path), CPU).folder
-    ages = {"yesterday": 1, "last month": 31, "last week": 7, own.name: 40}
+    today, yesterday, last_week, last_month = ("a" * 32, "b" * 32, "c" * 32, "d" * 32)
+    ages = {today: 0.5, yesterday: 1.5, last_week: 7, last_month: 31, own.name: 40, "not a state": 50}
     for name, days in ages.items():
         folder = tmp_path / "state" / name
         write_text(folder / "step-1-0-ab.safetensors", "x" * 1000)
@@ -233,9 +243,11 @@ def test_old_states_are_cleared(tmp_path: Path) -> None:
         return {path.name for path in (tmp_path / "state").iterdir()}
 
     states_of(saving(tmp_path), CPU)
-    assert left() == {"yesterday", "last week", own.name}
-    states_of(saving(tmp_path, limit_bytes=1999), CPU)
-    assert left() == {"yesterday", own.name}
+    assert left() == {today, yesterday, last_week, own.name, "not a state"}
+    states_of(saving(tmp_path, limit_bytes=2000), CPU)
+    assert left() == {today, yesterday, own.name, "not a state"}
+    states_of(saving(tmp_path, limit_bytes=1), CPU)
+    assert left() == {today, own.name, "not a state"}
 
 
 def test_what_a_killed_process_was_writing_is_cleared(tmp_path: Path) -> None:

@@ -371,7 +371,9 @@ def own_files():
     sources = [source for dataset in USED_DATASETS for source in DATASETS[dataset].sources]
     sources += [s for t in USED_TOKENIZERS for s in (*(TOKENIZERS[t].vocab or []), *(TOKENIZERS[t].merges or []))]
     paths = [source.path for source in sources] + [MODELS[model].path for model in USED_MODELS]
-    return [path for path in paths if path is not None and Path(f"{path}.dvc").is_file()]
+    paths += [getattr(DATASETS[dataset], "test_file", None) for dataset in USED_DATASETS]
+    given = [Path(path).as_posix() for path in paths if path is not None]
+    return [path for path in given if Path(f"{path}.dvc").is_file()]
 
 
 CONTENTS = Contents(

@@ -12,7 +12,10 @@ from gptsmith.scheduling.slurm import status_command
 ON_THIS_MACHINE = workflow.is_main_process and workflow.nodes is None
 USES_GPUS = DEVICE in ("auto", "cuda")
 if ON_THIS_MACHINE and USES_GPUS:
-    n_gpus = len(visible_gpus())
+    try:
+        n_gpus = len(visible_gpus())
+    except UserError as error:
+        sys.exit(f"error: {error}")
     USES_GPUS = n_gpus > 0
     if n_gpus and workflow.global_resources.get("gpu").value is None:
         workflow.register_resource("gpu", n_gpus)
@@ -48,7 +51,7 @@ def of_inference(model_of, rows_of):
         "device": DEVICE,
         "gpu": int(USES_GPUS),
         "mem_mb": mem_mb,
-        "runtime": lambda wildcards: needs.inference_minutes(architecture_of(model_of(wildcards))),
+        "runtime": lambda wildcards, attempt: attempt * needs.inference_minutes(architecture_of(model_of(wildcards))),
     }
 
 
@@ -59,7 +62,9 @@ def of_training(model_of, training_of, length_of):
         architecture = architecture_of(model_of(wildcards))
         length = length_of(wildcards) or architecture.context_length
         processes = CONFIG.execution.processes
-        return attempt * needs.training_memory_mb(architecture, training_of(wildcards), length, processes)
+        memory = needs.training_memory_mb(architecture, training_of(wildcards), length, processes)
+        # Another attempt often only needs more time, and no node has three times as much.
+        return round(memory * (1 + attempt) / 2)
 
     return {
         "processes": CONFIG.execution.processes,

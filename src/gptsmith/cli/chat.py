@@ -94,6 +94,8 @@ def _messages() -> Iterator[str]:
         try:
             lines.append(input(prompt))
         except EOFError:
+            if lines:  # the last ended in a backslash
+                yield "\n".join(lines)
             return
         except KeyboardInterrupt:
             if not prompt:

@@ -14,7 +14,7 @@ from gptsmith.errors import UserError
 
 def check(
     config: Annotated[Path, typer.Argument(help="The config, as for --configfile.")],
-    cores: Annotated[int, typer.Option(help="As for Snakemake's --cores.")] = 2,
+    cores: Annotated[int, typer.Option(min=1, help="As for Snakemake's --cores.")] = 2,
 ) -> None:
     """Say what will run, what is cut off, and roughly how long it takes, before anything heavy starts.
 

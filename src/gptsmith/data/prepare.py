@@ -136,8 +136,8 @@ def _prepare_classification(
     near = _near_duplicates(parts, dataset, distinct, len(digests), n_given)
     different = _without(distinct, near, dataset)
     kept = different
-    if dataset.balance == "undersample":
-        given, others = _apart(different, n_given)
+    given, others = _apart(different, n_given)
+    if dataset.balance == "undersample" and len(others):
         kept = np.concatenate([given, undersample(others, labels, generator)])
     assigned = _assigned(kept, labels, dataset.split, n_given, generator)
 

@@ -430,7 +430,7 @@ def _line_start(file: Any, cut: int, shard: Shard) -> int:
     size = file.seek(0, io.SEEK_END)
     if cut == shard.total:
         return size
-    file.seek(size * cut // shard.total - 1)
+    file.seek(max(size * cut // shard.total, 1) - 1)
     file.readline()
     return file.tell()
 

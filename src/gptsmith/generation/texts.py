@@ -9,6 +9,7 @@ import numpy as np
 from gptsmith.checkpoint.configuration import is_classifier, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier
 from gptsmith.checkpoint.tokenizer import load_checkpoint_tokenizer
+from gptsmith.data.cleaning import clean
 from gptsmith.errors import UserError
 from gptsmith.generation.predictions import classify
 from gptsmith.model.heads import Classifier
@@ -51,8 +52,8 @@ def load_text_classifier(checkpoint: Path, compute: Compute) -> TextClassifier:
 
 
 def classify_texts(classifier: TextClassifier, texts: Sequence[str]) -> Classified:
-    """Read each text as in training: its first `max_length` tokens, and an empty one as end-of-text alone."""
-    whole = [classifier.tokenizer.encode(text) for text in texts]
+    """Read each text as in training: cleaned, its first `max_length` tokens, and an empty one as end-of-text alone."""
+    whole = [classifier.tokenizer.encode(clean(text)) for text in texts]
     end_of_text = classifier.tokenizer.end_of_text
     input_ids = [np.array(ids[: classifier.max_length] or [end_of_text], dtype=np.int32) for ids in whole]
     no_labels = np.zeros(len(input_ids), dtype=np.int32)

@@ -128,14 +128,16 @@ def _read_as(text: str, is_whole: bool, delimiter: str, quoting: Quoting) -> Tab
 
 
 def _has_header(records: Sequence[Sequence[str]]) -> bool:
-    """Names are short, different, no numbers, and not among the values below them."""
+    """Names are short, different, no numbers, and not among the values below them. One may be left out, as pandas
+    does for its index."""
     names = [name.strip() for name in records[0]]
     below = [{record[column].strip() for record in records[1:] if column < len(record)} for column in range(len(names))]
     return (
-        all(names)
+        any(names)
+        and names.count("") <= 1
         and len(set(names)) == len(names)
         and all(len(name) <= LONGEST_NAME and not _is_number(name) for name in names)
-        and not any(name in values for name, values in zip(names, below, strict=True))
+        and not any(name and name in values for name, values in zip(names, below, strict=True))
     )
 
 

@@ -100,6 +100,7 @@ def _classification(table: Table, wanted: Wanted) -> Classification:
         sentences = [name for name in candidates if _is_prose(table.columns[name])] or candidates
         text = [_only(table, sentences, TEXTS, "the text", "--text")]
         guessed.append(f"--text {text[0]}: {_why(sentences, 'texts')}")
+    _not_empty(table, text)
     if label in text:
         raise UserError(f"{table.path}: {label!r} cannot be both text and label.\n{columns_listed(table)}")
     if len(table.columns[label].counts or {}) == 1:
@@ -110,6 +111,12 @@ def _classification(table: Table, wanted: Wanted) -> Classification:
             + columns_listed(table)
         )
     return Classification(text, label, guessed)
+
+
+def _not_empty(table: Table, columns: Sequence[str]) -> None:
+    for name in columns:
+        if table.columns[name].kind == "empty":
+            raise UserError(f"{table.path}: column {name!r} is empty in every row.\n{columns_listed(table)}")
 
 
 def _instructions(table: Table, wanted: Wanted) -> Instructions:
@@ -136,6 +143,7 @@ def _instructions(table: Table, wanted: Wanted) -> Instructions:
     instruction, answer = found["instruction"], found["answer"]
     assert instruction is not None
     assert answer is not None
+    _not_empty(table, [instruction, answer])
     return Instructions(instruction, found["input"], answer, found["category"], guessed)
 
 

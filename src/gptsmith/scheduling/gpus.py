@@ -9,6 +9,8 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
+from gptsmith.errors import UserError
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -21,7 +23,11 @@ def visible_gpus() -> list[str]:
         return names[:end]
     if (program := shutil.which("nvidia-smi")) is None:
         return []
-    listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=False)  # noqa: S603
+    command = [program, "-L"]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise UserError("nvidia-smi does not answer: mend the driver, or set CUDA_VISIBLE_DEVICES") from error
     return [str(n) for n in range(len(re.findall(r"^GPU ", listed.stdout, re.MULTILINE)))]
 
 
@@ -42,7 +48,7 @@ def claim_gpus(n: int) -> None:
 def _lock(gpu: str) -> bool:
     folder = Path(tempfile.gettempdir()) / f"gptsmith-gpus-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder / gpu, os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = os.open(folder / gpu.replace("/", "_"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         # Kept open, and so locked, until the process ends.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,10 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from gptsmith.errors import UserError
 from gptsmith.scheduling.gpus import claim_gpus
 
+# What the processes get to save their state, once they were told to stop: less than the two minutes that
+# profiles/slurm asks for.
+SECONDS_TO_SAVE = 110
+
 
 def in_processes(n: int, device: str) -> None:
     """Go on where `n` is 1, or in one of the `n` processes; otherwise run this very command in `n` processes, with a
@@ -36,6 +40,7 @@ def _run(n: int) -> NoReturn:
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
         max_restarts=0,
+        shutdown_timeout=SECONDS_TO_SAVE,
     )
     try:
         elastic_launch(config, sys.executable)(*sys.argv)

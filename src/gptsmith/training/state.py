@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,7 @@ from gptsmith.training.distributed import common, n_processes, rank
 KEPT = 2
 # Saving may take this share of the time of a training.
 SHARE_OF_TIME = 0.05
+KEY = re.compile("[0-9a-f]{32}")
 PARTIAL = ".partial"
 ABANDONED_SECONDS = 3600.0
 """Age at which a file that is being written belongs to a process that was killed."""
@@ -85,7 +87,15 @@ class States:
         """The newest state that is whole, in all processes the same one; None if there is none."""
         whole = {_step_of(path): path for path in filter(_is_whole, self._files())}
         steps = common(set(whole))
-        return _read(whole[max(steps)]) if steps else None
+        if not steps:
+            return None
+        try:
+            return _read(whole[max(steps)])
+        except FileNotFoundError:
+            # Whoever trained the same has just ended. (Several processes would have to agree on that.)
+            if n_processes() > 1:
+                raise
+            return None
 
     def save(self, state: State) -> bool:
         """Write `state`, where that is up to this process, and remove all but the last `KEPT`.
@@ -106,7 +116,8 @@ class States:
             print(f"the state of the training could not be saved and it goes on without: {error}", file=sys.stderr)
             saved = False
         for path in self._files()[:-KEPT]:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         seconds = time.monotonic() - started
         self._next = time.monotonic() + max(self.saving.seconds, seconds / SHARE_OF_TIME)
         return saved
@@ -136,15 +147,16 @@ def states_of(saving: Saving, compute: Compute, **decisive: Any) -> States:
 
 def clear_states(saving: Saving, but: str) -> None:
     """Remove the states that are too old, and the oldest while all take more room than allowed; never those of
-    the key `but`."""
+    the key `but`, and for room none of the last day: they may be of trainings that run or wait for their turn."""
     total, now = 0, time.time()
-    folders = [path for path in saving.folder.glob("*") if path.is_dir()]
+    folders = [path for path in saving.folder.glob("*") if KEY.fullmatch(path.name) and path.is_dir()]
     for folder, changed in sorted(((path, _last_change(path)) for path in folders), key=itemgetter(1), reverse=True):
         for partial in folder.glob(f"*{PARTIAL}"):
             if _last_change(partial) < now - ABANDONED_SECONDS:
-                partial.unlink(missing_ok=True)
-        total += sum(map(_size, folder.glob("*")))
-        if folder.name != but and (now - changed > saving.days * 86400 or total > saving.limit_bytes):
+                with contextlib.suppress(OSError):
+                    partial.unlink()
+        total, days = total + sum(map(_size, folder.glob("*"))), (now - changed) / 86400
+        if folder.name != but and (days > saving.days or (days > 1 and total > saving.limit_bytes)):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -168,13 +180,17 @@ def _read(path: Path) -> State:
 
 
 def _is_whole(path: Path) -> bool:
+    """A damaged file is removed: it would count among the last that are kept."""
     try:
-        whole = path.stem.endswith(_checksum(path))
-    except FileNotFoundError:  # removed by a process that trains the same
-        return False
-    if not whole:
+        if path.stem.endswith(_checksum(path)):
+            return True
         print(f"{path}: damaged, so the state before it is taken", file=sys.stderr)
-    return whole
+        path.unlink()
+    except FileNotFoundError:  # removed by a process that trains the same
+        pass
+    except OSError as error:
+        print(f"{path}: cannot be read, so the state before it is taken ({error})", file=sys.stderr)
+    return False
 
 
 def _step_of(path: Path) -> int:

@@ -25,7 +25,9 @@ def export_records(project: Path, files: dict[str, Seen], target: str) -> None:
     for file, seen in files.items():
         path = project / METADATA / record_name(project, file)
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            records[file] = {"sha256": seen.sha256, "record": json.loads(path.read_text(encoding="utf-8"))}
+            record = json.loads(path.read_text(encoding="utf-8"))
+            # The command may hold a password, as in the URL of a mirror, and no decision depends on it.
+            records[file] = {"sha256": seen.sha256, "record": record | {"shellcmd": None}}
     text = json.dumps(records, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     path = project / target
     if not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -59,6 +59,7 @@ def restore(project: Path, contents: Contents, remote: str | None, endpoint: str
         repository.fetch(targets=pointers)
         with _unrecorded_work_is_named(project):
             changes = repository.checkout(targets=pointers)
+        _restore_other_records(repository, project, contents)
     install_records(project)
     _remember(project, contents, read_state(project))
     return [path.rstrip("/") for path in changes["modified"]]
@@ -68,7 +69,10 @@ def uncommitted(project: Path, contents: Contents) -> bool:
     """Whether git has yet to be given pointers, metrics or the description of this config."""
     # Without optional locks git leaves its index alone.
     command = ["git", "--no-optional-locks", "status", "--porcelain", "--", "*.dvc", contents.results.as_posix()]
-    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)  # noqa: S603
+    except FileNotFoundError:  # no git here: then it cannot have been given them here
+        return True
     return bool(result.stdout.strip())
 
 
@@ -95,10 +99,21 @@ def _present(project: Path, contents: Contents) -> list[str]:
 
 
 def _pointers(project: Path, contents: Contents) -> list[str]:
-    """Pointer files of the units, and of the records of all configs: they share units."""
-    pointers = [f"{unit}.dvc" for unit in contents.units if (project / f"{unit}.dvc").is_file()]
-    records = [path.relative_to(project).as_posix() for path in project.glob("results/*/snakemake.json.dvc")]
-    return pointers + sorted(records) if pointers else []
+    """Pointer files of the units and of Snakemake's records."""
+    paths = [f"{unit}.dvc" for unit in (*contents.units, contents.records)]
+    return [path for path in paths if (project / path).is_file()]
+
+
+def _restore_other_records(repository: "Repo", project: Path, contents: Contents) -> None:
+    """Those of the other configs, which share units with this one; as far as they were pushed."""
+    from dvc.exceptions import DvcException
+
+    found = (path.relative_to(project).as_posix() for path in project.glob("results/*/snakemake.json.dvc"))
+    if others := sorted(set(found) - {f"{contents.records}.dvc"}):
+        with contextlib.suppress(DvcException):
+            repository.fetch(targets=others)
+        with contextlib.suppress(DvcException):
+            repository.checkout(targets=others, allow_missing=True)
 
 
 def _remember(project: Path, contents: Contents, state: State) -> None:
@@ -128,7 +143,7 @@ def _repository(project: Path, remote: str | None = None, endpoint: str | None =
         raise UserError(f"versions need DVC, which cannot be imported ({error}): install requirements.txt") from error
     config: dict[str, dict] = {}
     if remote is not None:
-        settings = {"url": remote if "://" in remote else str((project / remote).resolve())}
+        settings = {"url": remote if "://" in remote else str((project / Path(remote).expanduser()).resolve())}
         settings |= {"endpointurl": endpoint} if endpoint else {}
         config = {"core": {"remote": "versions"}, "remote": {"versions": settings}}
     logging.getLogger("dvc").setLevel(logging.WARNING)
@@ -139,3 +154,8 @@ def _repository(project: Path, remote: str | None = None, endpoint: str | None =
         raise UserError("no remote: set execution.versions.remote in the config to a folder or a URL") from error
     except (DvcException, OSError) as error:
         raise UserError(f"DVC: {error}") from error
+    except Exception as error:
+        # What the client of S3 raises has no common base, and it is not always installed.
+        if type(error).__module__.split(".")[0] not in ("botocore", "aiobotocore"):
+            raise
+        raise UserError(f"the remote: {error}") from error
