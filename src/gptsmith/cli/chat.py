@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gptsmith.cli.options import ALL_CORES, Checkpoint, Device, Threads
+from gptsmith.cli.options import ALL_CORES, Checkpoint, Device, Prompt, Threads
 from gptsmith.cli.terminal import printable_text
 from gptsmith.errors import UserError
 
@@ -37,10 +37,7 @@ def chat(
         int,
         typer.Option(min=0, help="Earlier turns that the model sees again, at most, as far as its context holds them."),
     ] = 0,
-    prompt: Annotated[
-        Literal["alpaca", "compact"] | None,
-        typer.Option(help="Wording around a message; the one of the fine-tuning when left out."),
-    ] = None,
+    prompt: Prompt = None,
     device: Device = "auto",
     threads: Threads = ALL_CORES,
 ) -> None:

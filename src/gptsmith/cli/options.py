@@ -18,5 +18,9 @@ Checkpoint = Annotated[
 ]
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], typer.Option(help="Where the model runs.")]
 Threads = Annotated[int, typer.Option(min=1, help="CPU threads.")]
+Prompt = Annotated[
+    Literal["alpaca", "compact"] | None,
+    typer.Option(help="Wording around a message; the one of the fine-tuning when left out."),
+]
 
 ALL_CORES = os.cpu_count() or 1

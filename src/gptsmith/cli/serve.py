@@ -4,11 +4,11 @@ import ipaddress
 import socket
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from gptsmith.cli.options import ALL_CORES, Checkpoint, Device, Threads
+from gptsmith.cli.options import ALL_CORES, Checkpoint, Device, Prompt, Threads
 from gptsmith.errors import UserError
 
 EXAMPLES = """
@@ -31,10 +31,7 @@ def serve(
     queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; others get 503 and Retry-After.")] = 64,
     max_body: Annotated[int, typer.Option(min=1, help="Longest request, in bytes.")] = 1_000_000,
     max_text: Annotated[int, typer.Option(min=1, help="Longest text, in characters.")] = 100_000,
-    prompt: Annotated[
-        Literal["alpaca", "compact"] | None,
-        typer.Option(help="Wording around a message; the one of the fine-tuning when left out."),
-    ] = None,
+    prompt: Prompt = None,
     device: Device = "auto",
     threads: Threads = ALL_CORES,
 ) -> None:
