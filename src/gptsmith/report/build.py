@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class RunView:
-    """What the template shows of one run; the lists of the other task are empty."""
+    """What the template shows of one run, whichever its task, and of its task."""
 
     anchor: str
     results: RunResults
@@ -34,12 +34,8 @@ class RunView:
     table: Table
     comparisons: list[Comparison]
     curves: list[Figure]
-    rates: list[Figure]
-    confusions: list[classification.Confusion]
-    mistakes: list[classification.Mistake]
-    categories: list[instruction.CategoryRow]
-    category_chart: Figure | None
-    examples: list[instruction.Example]
+    classification: classification.ClassificationView | None
+    instruction: instruction.InstructionView | None
 
 
 def build_report(
@@ -99,7 +95,6 @@ def _environment() -> jinja2.Environment:
 def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, dict[str, Any]]) -> RunView:
     anchor, summary = f"run-{place}", run.summary
     classifies = summary["task"] == "classification"
-    categories = instruction.categories(summary)
     return RunView(
         anchor=anchor,
         results=run,
@@ -111,14 +106,10 @@ def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, d
         curves=learning_curves(
             anchor, {seed.seed: seed.history for seed in run.seeds}, "text" if classifies else "token"
         ),
-        rates=classification.rate_curves(anchor, run, datasets[summary["dataset"]]["positive_label"])
+        classification=classification.view(anchor, run, datasets[summary["dataset"]]["positive_label"])
         if classifies
-        else [],
-        confusions=classification.confusions(run) if classifies else [],
-        mistakes=classification.worst_mistakes(run) if classifies else [],
-        categories=categories,
-        category_chart=instruction.category_chart(anchor, categories) if categories else None,
-        examples=[] if classifies else instruction.examples(run),
+        else None,
+        instruction=None if classifies else instruction.view(anchor, run),
     )
 
 

@@ -41,6 +41,20 @@ class Mistake:
     probability: float  # given to the wrong label
 
 
+@dataclass(frozen=True)
+class ClassificationView:
+    """What the report shows of a classification run and of no other."""
+
+    rates: list[Figure]
+    confusions: list[Confusion]
+    mistakes: list[Mistake]
+
+
+def view(name: str, run: RunResults, positive: str | None) -> ClassificationView:
+    """`name` begins the ids of the charts; `positive` is the positive label, None with more than two classes."""
+    return ClassificationView(rate_curves(name, run, positive), confusions(run), worst_mistakes(run))
+
+
 def confusions(run: RunResults) -> list[Confusion]:
     """The fine-tuned model (counts added up over the seeds) and the reference baseline."""
     ours = pd.concat([seed.outputs for seed in run.seeds])

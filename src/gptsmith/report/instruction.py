@@ -41,6 +41,21 @@ class Example:
     before: str
 
 
+@dataclass(frozen=True)
+class InstructionView:
+    """What the report shows of an instruction run and of no other."""
+
+    categories: list[CategoryRow]
+    category_chart: Figure | None
+    examples: list[Example]
+
+
+def view(name: str, run: RunResults) -> InstructionView:
+    """`name` begins the ids of the charts."""
+    rows = categories(run.summary)
+    return InstructionView(rows, category_chart(name, rows) if rows else None, examples(run))
+
+
 def categories(summary: dict[str, Any]) -> list[CategoryRow]:
     """The categories with the most test items first: the small ones say little."""
     entries = summary.get("categories", {}).items()
