@@ -112,10 +112,10 @@ def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"
 
 
 def _task(data: Data, settings: Settings) -> Task[Classifier]:
-    labels = data.tokens["train"].label_names
-    assert labels is not None
     generator = torch.Generator().manual_seed(SEED)
-    task = classification_task(settings.folder / "base", labels, data.tokenizer.end_of_text, generator)
+    task = classification_task(
+        settings.folder / "base", RUN, data.tokens["train"], data.tokenizer.end_of_text, generator
+    )
     select_trainable(task.model, RUN.trainable, generator)
     return task
 

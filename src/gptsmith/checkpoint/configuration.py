@@ -20,6 +20,9 @@ ACTIVATION_NAMES = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
 
 CLASSIFIER = "GPT2ForSequenceClassification"
 
+# The model_type of what transformers does not have: it then refuses the folder instead of computing something else.
+OWN = "gptsmith"
+
 # Where GPT2Config can ask for another computation, the value that is the GPT-2 of this package.
 FIXED = {
     "scale_attn_weights": True,
@@ -61,7 +64,7 @@ def classifier_config(
 
 def _shared_config(architecture: Architecture, end_of_text: int, fine_tuning: FineTuning | None) -> dict[str, Any]:
     config = {
-        "model_type": "gpt2",
+        "model_type": "gpt2" if architecture.is_gpt2 else OWN,
         "vocab_size": architecture.vocab_size,
         "n_positions": architecture.context_length,
         "n_ctx": architecture.context_length,
@@ -89,7 +92,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"{path}: expected a mapping")
-    if config.get("model_type") != "gpt2":
+    if config.get("model_type") not in ("gpt2", OWN):
         raise UserError(f"{path}: model_type is {config.get('model_type')!r}; only 'gpt2' can be loaded")
     return config
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from gptsmith.checkpoint.configuration import FineTuning, is_classifier, read_fine_tuning
+from gptsmith.checkpoint.configuration import FineTuning, is_classifier, read_architecture, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier, load_language_model, save_classifier, save_language_model
 from gptsmith.checkpoint.folder import CONFIG
 from gptsmith.checkpoint.model_card import model_card
@@ -29,8 +29,11 @@ def export_checkpoint(checkpoint: Path, folder: Path, summary: Path | None, forc
     summary: summary.json of the run, whose results go into the card. force: files of the same names in `folder` are
     replaced.
 
-    Raises UserError when `folder` holds something and `force` is not set, and for a checkpoint that is not whole.
+    Raises UserError when `folder` holds something and `force` is not set, and for a checkpoint that is not whole or
+    not a GPT-2.
     """
+    if not (architecture := read_architecture(checkpoint)).is_gpt2:
+        raise UserError(f"{checkpoint}: transformers has no GPT-2 with the attention {architecture.attention!r}")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: a file is there; name another folder")
     if folder.is_dir() and folder.samefile(checkpoint):

@@ -11,6 +11,7 @@ from gptsmith.checkpoint.files import load_language_model
 from gptsmith.checkpoint.names import TRUNK_PREFIX
 from gptsmith.errors import UserError
 from gptsmith.files import write_json
+from gptsmith.model.heads import LanguageModel
 
 TOLERANCE = 1e-4
 LENGTHS = (1, 2, 7, 16, 33, 64)
@@ -20,6 +21,9 @@ LENGTHS = (1, 2, 7, 16, 33, 64)
 def verify_checkpoint(folder: Path, original: Path | None, output: Path) -> None:
     """Compare the logits of the language model in `folder` with transformers' GPT2LMHeadModel, in float32 on
     fixed input_ids of several lengths, and write the differences as JSON.
+
+    An architecture that is no GPT-2 is compared with GPT-2's attention in place of its own: that shows whether the
+    weights are the right ones, and not whether its own attention is.
 
     original: the file that the checkpoint was made from, in whichever layout; transformers then gets its
     weights from there, past all of our own reading and writing. None: it loads `folder` by itself.
@@ -31,6 +35,11 @@ def verify_checkpoint(folder: Path, original: Path | None, output: Path) -> None
 
     transformers.logging.disable_progress_bar()
     ours = load_language_model(folder)
+    is_gpt2 = ours.architecture.is_gpt2
+    if not is_gpt2:
+        gpt2 = LanguageModel(ours.architecture.model_copy(update={"attention": "explicit"})).eval()
+        gpt2.load_state_dict(ours.state_dict())
+        ours = gpt2
     theirs = transformers.GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float32).eval()
     if original is not None:
         _fill(theirs, original)
@@ -59,6 +68,7 @@ def verify_checkpoint(folder: Path, original: Path | None, output: Path) -> None
             "relative": relative,
             "positions": 2 * sum(lengths),
             "transformers": transformers.__version__,
+            "weights_alone": not is_gpt2,
         },
     )
 

@@ -46,6 +46,11 @@ class Architecture(BaseModel):
         return self.d_feedforward or 4 * self.d_model
 
     @property
+    def is_gpt2(self) -> bool:
+        """Whether it computes what transformers' GPT-2 does, given the same weights."""
+        return self.attention in ("fused", "explicit")
+
+    @property
     def head_width(self) -> int:
         return self.d_model // self.n_heads
 

@@ -69,6 +69,7 @@ class MultiHeadSelfAttention(nn.Module):
         d_model = architecture.d_model
         self.n_heads = architecture.n_heads
         self.attend = ATTENTION[architecture.attention]
+        self.is_gpt2 = architecture.is_gpt2
         self.qkv = nn.Linear(d_model, 3 * d_model)
         self.projection = nn.Linear(d_model, d_model)
         self.attention_dropout = nn.Dropout(0.0)
@@ -97,8 +98,11 @@ class MultiHeadSelfAttention(nn.Module):
             q . (W_K x_t + b_K)          = (W_K^T q) . x_t + a constant, which softmax does not see
             sum_t a_t (W_V x_t + b_V)    = W_V (sum_t a_t x_t) + b_V sum_t a_t
 
-        and both weights are applied once a row instead of once a position.
+        and both weights are applied once a row instead of once a position. Only GPT-2's attention is known to be such
+        a softmax over all positions before; any other takes the plain path.
         """
+        if not self.is_gpt2:
+            return self.forward(hidden)[torch.arange(len(hidden), device=hidden.device), positions]
         query_weight, key_weight, value_weight = self.qkv.weight.unflatten(0, (3, self.n_heads, -1)).unbind()
         query_bias, _, value_bias = self.qkv.bias.unflatten(0, (3, self.n_heads, -1)).unbind()
         here = hidden[torch.arange(len(hidden), device=hidden.device), positions]

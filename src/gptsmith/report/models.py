@@ -94,4 +94,5 @@ def _verified(found: dict[str, Any]) -> str:
         f"logits differ by at most {found['max_difference']:.1e} over {found['positions']:,} positions"
         f" (largest logit {number(found['largest_logit'])}, relative difference {found['relative']:.1e})"
         + (f", transformers {version}" if version else "")
+        + ("; with GPT-2's attention in place of the model's own" if found.get("weights_alone") else "")
     )

@@ -31,13 +31,8 @@ from gptsmith.training.examples import Batch, ClassificationExamples, Examples, 
 from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
-from gptsmith.training.objectives import (
-    Loss,
-    balanced_class_weights,
-    classification_loss,
-    language_loss,
-    language_loss_shared,
-)
+from gptsmith.training.objectives import Loss
+from gptsmith.training.run_objectives import class_weights, classification_objective, instruction_objective
 from gptsmith.training.speed import CountedExamples, Work, training_speed
 from gptsmith.training.state import Saving, states_of
 from gptsmith.training.tasks import classification_examples, instruction_examples
@@ -76,16 +71,16 @@ class Task(Generic[Net]):
 
 
 def classification_task(
-    base: Path,
-    labels: list[str],
-    end_of_text: int,
-    generator: torch.Generator,
-    class_weights: torch.Tensor | None = None,
+    base: Path, run: Run, tokens: Tokens, end_of_text: int, generator: torch.Generator
 ) -> Task[Classifier]:
+    """tokens: of the training split."""
+    labels, classes = tokens.label_names, tokens.labels
+    assert labels is not None
+    assert classes is not None
     model = classifier_from_language_model(base, len(labels), generator)
     return Task(
         model,
-        partial(classification_loss, class_weights=class_weights),
+        classification_objective(run, classes, len(labels)),
         partial(classification_examples, end_of_text=end_of_text),
         lambda folder, fine_tuning: save_classifier(model, folder, labels, end_of_text, fine_tuning),
     )
@@ -95,7 +90,7 @@ def instruction_task(base: Path, run: Run, end_of_text: int) -> Task[LanguageMod
     model = load_language_model(base)
     return Task(
         model,
-        language_loss if run.training.dropout else language_loss_shared,
+        instruction_objective(run),
         partial(instruction_examples, end_of_text=end_of_text, loss_on=run.loss_on),
         lambda folder, fine_tuning: save_language_model(model, folder, end_of_text, fine_tuning),
     )
@@ -124,11 +119,10 @@ def finetune(
     task: Task[Any]  # one of two kinds, told apart by the data
     weighting: dict[str, Any] = {}
     if labels is not None:
-        class_weights = None
-        if run.class_weights == "balanced" and splits[0].labels is not None:
-            class_weights = balanced_class_weights(splits[0].labels, len(labels))
-            weighting = {"class_weights": dict(zip(labels, class_weights.tolist(), strict=True))}
-        task = classification_task(inputs.base, labels, tokenizer.end_of_text, generator, class_weights)
+        assert splits[0].labels is not None
+        if (weights := class_weights(run, splits[0].labels, len(labels))) is not None:
+            weighting = {"class_weights": dict(zip(labels, weights.tolist(), strict=True))}
+        task = classification_task(inputs.base, run, splits[0], tokenizer.end_of_text, generator)
     else:
         task = instruction_task(inputs.base, run, tokenizer.end_of_text)
 
