@@ -15,7 +15,8 @@ EXAMPLES = """
 \b
 Examples:
   gptsmith serve checkpoints/finetuned/starter/assistant/seed-123
-  curl localhost:8000/classify -H "Content-Type: application/json" -d '{"texts": ["win a prize"]}'
+  gptsmith serve checkpoints/finetuned/starter/spam/seed-1 --port 8001
+  curl localhost:8001/classify -H "Content-Type: application/json" -d '{"texts": ["win a prize"]}'
 """
 
 
