@@ -18,7 +18,7 @@ from gptsmith.config.architecture import Architecture
 from gptsmith.errors import UserError
 from gptsmith.model.initialization import new_language_model
 
-ONE = [Weight("w", "w", (2,))]
+ONE = [Weight("w", (("w", (2,)),))]
 
 
 def entry(dtype: str = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[str, Any]:

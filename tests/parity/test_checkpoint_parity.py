@@ -175,7 +175,10 @@ def without(state: State, name: str) -> State:
             lambda state: without(state, "transformer.h.1.ln_1.weight") | {"transformer.h.1.attn.bias": torch.ones(1)},
             "transformer.h.1.ln_1.weight is missing",
         ),
-        (lambda state: state | {"lm_head.weight": torch.zeros(61, 24)}, "lm_head.weight differs from wte.weight"),
+        (
+            lambda state: state | {"lm_head.weight": torch.zeros(61, 24)},
+            "lm_head.weight differs from the token embedding",
+        ),
     ],
     ids=["missing", "extra", "shape", "type", "many", "missing-beside-mask", "tied-head"],
 )
@@ -204,7 +207,7 @@ def edit_config(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model_type": "llama"}, "model_type is 'llama'; only 'gpt2'"),
+        ({"model_type": "bert"}, "model_type is 'bert'; only 'gpt2' and 'llama'"),
         ({"model_type": "delete"}, "model_type is None"),
         ({"n_layer": "delete"}, "n_layer is missing"),
         ({"n_head": 5}, "must be a multiple of n_heads"),

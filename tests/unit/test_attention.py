@@ -47,5 +47,5 @@ def test_attention_at_one_position_is_that_position_of_the_whole(path: Any) -> N
     torch.manual_seed(0)
     attention = MultiHeadSelfAttention(Architecture(d_model=12, n_heads=3, attention=path))
     hidden, positions = torch.randn(3, 6, 12), torch.tensor([0, 5, 3])
-    whole = attention(hidden)
-    torch.testing.assert_close(attention.forward_at(hidden, positions), whole[torch.arange(3), positions])
+    whole = attention(hidden, None)
+    torch.testing.assert_close(attention.forward_at(hidden, None, positions), whole[torch.arange(3), positions])

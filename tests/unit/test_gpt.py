@@ -82,7 +82,7 @@ def test_attention_weights_are_dropped_too(path: str) -> None:
     attention = language_model(TINY.model_copy(update={"attention": path})).trunk.blocks[0].attention.train()
     attention.attention_dropout.p = 0.5
     hidden = torch.randn(2, 9, TINY.d_model)
-    assert not torch.allclose(attention(hidden), attention(hidden))
+    assert not torch.allclose(attention(hidden, None), attention(hidden, None))
 
 
 @pytest.mark.parametrize("chunks", [[9], [1] * 9, [4, 1, 3, 1]])

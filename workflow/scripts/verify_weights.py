@@ -1,4 +1,4 @@
-"""Check that a checkpoint gives the logits that transformers' GPT2LMHeadModel gives."""
+"""Check that a checkpoint gives the logits that transformers gives."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""config.json of a checkpoint: our `architecture` block, and the keys of transformers' GPT2Config beside it."""
+"""config.json of a checkpoint: our `architecture` block, and beside it the keys of transformers' GPT2Config or
+LlamaConfig where the model is one of those."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,27 +9,23 @@ from typing import Any
 from pydantic import BaseModel, PositiveInt, ValidationError
 
 from gptsmith.checkpoint.folder import config_file
+from gptsmith.checkpoint.names import Family, family_of
+from gptsmith.checkpoint.transformers_keys import READABLE, from_transformers_keys, transformers_keys
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.prompts import PromptStyle
 from gptsmith.config.strict import STRICT
 from gptsmith.errors import UserError
 from gptsmith.files import read_json
 
-# gelu_new and gelu_pytorch_tanh are two names of one function.
-ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
-ACTIVATION_NAMES = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu"}
-
-CLASSIFIER = "GPT2ForSequenceClassification"
-
-# The model_type of what transformers does not have: it then refuses the folder instead of computing something else.
-OWN = "gptsmith"
-
-# Where GPT2Config can ask for another computation, the value that is the GPT-2 of this package.
-FIXED = {
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "reorder_and_upcast_attn": False,
-    "add_cross_attention": False,
+LANGUAGE_MODELS: dict[Family, str] = {
+    "gpt2": "GPT2LMHeadModel",
+    "llama": "LlamaForCausalLM",
+    "gptsmith": "LanguageModel",
+}
+CLASSIFIERS: dict[Family, str] = {
+    "gpt2": "GPT2ForSequenceClassification",
+    "llama": "LlamaForSequenceClassification",
+    "gptsmith": "Classifier",
 }
 
 
@@ -46,16 +43,19 @@ class FineTuning(BaseModel):
 def language_model_config(
     architecture: Architecture, end_of_text: int, fine_tuning: FineTuning | None
 ) -> dict[str, Any]:
-    """config.json of a LanguageModel; loads as GPT2LMHeadModel."""
-    return {"architectures": ["GPT2LMHeadModel"]} | _shared_config(architecture, end_of_text, fine_tuning)
+    """config.json of a LanguageModel; loads as one of transformers where it has the model's family."""
+    return {"architectures": [LANGUAGE_MODELS[family_of(architecture)]]} | _shared_config(
+        architecture, end_of_text, fine_tuning
+    )
 
 
 def classifier_config(
     architecture: Architecture, labels: list[str], end_of_text: int, fine_tuning: FineTuning | None
 ) -> dict[str, Any]:
-    """config.json of a Classifier, `labels` in the order of its logits; loads as GPT2ForSequenceClassification."""
+    """config.json of a Classifier, `labels` in the order of its logits; loads as one of transformers where it has the
+    model's family."""
     return {
-        "architectures": [CLASSIFIER],
+        "architectures": [CLASSIFIERS[family_of(architecture)]],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "problem_type": "single_label_classification",
@@ -64,23 +64,13 @@ def classifier_config(
 
 def _shared_config(architecture: Architecture, end_of_text: int, fine_tuning: FineTuning | None) -> dict[str, Any]:
     config = {
-        "model_type": "gpt2" if architecture.is_gpt2 else OWN,
+        "model_type": family_of(architecture),
         "vocab_size": architecture.vocab_size,
-        "n_positions": architecture.context_length,
-        "n_ctx": architecture.context_length,
-        "n_embd": architecture.d_model,
-        "n_layer": architecture.n_layers,
-        "n_head": architecture.n_heads,
-        "n_inner": architecture.d_feedforward,
-        "activation_function": ACTIVATION_NAMES[architecture.activation],
-        "layer_norm_epsilon": architecture.layer_norm_epsilon,
-        "embd_pdrop": 0.0,
-        "attn_pdrop": 0.0,
-        "resid_pdrop": 0.0,
         "tie_word_embeddings": architecture.tie_embeddings,
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
         "pad_token_id": end_of_text,
+        **transformers_keys(architecture),
         "architecture": architecture.model_dump(mode="json"),
     }
     return config if fine_tuning is None else config | {"fine_tuning": fine_tuning.model_dump(mode="json")}
@@ -92,18 +82,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(path)
     if not isinstance(config, dict):
         raise UserError(f"{path}: expected a mapping")
-    if config.get("model_type") not in ("gpt2", OWN):
-        raise UserError(f"{path}: model_type is {config.get('model_type')!r}; only 'gpt2' can be loaded")
+    if config.get("model_type") not in list(LANGUAGE_MODELS):
+        known = " and ".join(map(repr, READABLE))
+        raise UserError(f"{path}: model_type is {config.get('model_type')!r}; only {known} can be loaded")
     return config
 
 
 def read_architecture(folder: Path) -> Architecture:
-    """Shape of the checkpoint's model: our block of config.json, or GPT2Config's keys where transformers wrote it.
+    """What the checkpoint's model is: our block of config.json, or the keys of GPT2Config or LlamaConfig where
+    transformers wrote it.
 
-    Raises UserError for a missing key, a wrong value, or a setting that this GPT-2 does not have.
+    Raises UserError for a missing key, a wrong value, or a setting that this package does not have.
     """
     path, config = folder / "config.json", read_config(folder)
-    shape = config["architecture"] if "architecture" in config else _from_gpt2_keys(path, config)
+    shape = config["architecture"] if "architecture" in config else from_transformers_keys(path, config)
     with _validation_errors(path, "architecture"):
         return Architecture.model_validate(shape)
 
@@ -125,39 +117,19 @@ def _validation_errors(path: Path, block: str) -> Iterator[None]:
         raise UserError(f"{path}: {place}: {first['msg']}") from error
 
 
-def _from_gpt2_keys(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Keys that may be left out mean what GPT2Config's defaults say."""
-    for key, value in FIXED.items():
-        if config.get(key, value) != value:
-            raise UserError(f"{path}: {key} is {config[key]}; only {value} can be loaded")
-    activation = config.get("activation_function", "gelu_new")
-    if activation not in list(ACTIVATIONS):
-        raise UserError(f"{path}: activation_function is {activation!r}; known are {', '.join(ACTIVATIONS)}")
-    try:
-        return {
-            "vocab_size": config["vocab_size"],
-            "context_length": config["n_positions"],
-            "d_model": config["n_embd"],
-            "n_layers": config["n_layer"],
-            "n_heads": config["n_head"],
-            "d_feedforward": config.get("n_inner"),
-            "activation": ACTIVATIONS[activation],
-            "tie_embeddings": config.get("tie_word_embeddings", True),
-            "layer_norm_epsilon": config.get("layer_norm_epsilon", 1e-5),
-        }
-    except KeyError as error:
-        raise UserError(f"{path}: {error.args[0]} is missing") from error
-
-
 def is_classifier(folder: Path) -> bool:
-    return read_config(folder).get("architectures") == [CLASSIFIER]
+    return _is_classifier(read_config(folder))
+
+
+def _is_classifier(config: dict[str, Any]) -> bool:
+    return config.get("architectures") == [CLASSIFIERS[config["model_type"]]]
 
 
 def read_labels(folder: Path) -> list[str]:
     """The classes of a classifier's logits, in their order. Raises UserError when config.json has none."""
     path, config = folder / "config.json", read_config(folder)
     names = config.get("id2label")
-    if config.get("architectures") != [CLASSIFIER] or not isinstance(names, dict):
+    if not _is_classifier(config) or not isinstance(names, dict):
         raise UserError(f"{path}: not a classifier (architectures: {config.get('architectures')})")
     try:
         return [str(names[str(index)]) for index in range(len(names))]

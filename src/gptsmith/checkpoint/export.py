@@ -12,6 +12,7 @@ from gptsmith.checkpoint.configuration import FineTuning, is_classifier, read_ar
 from gptsmith.checkpoint.files import load_classifier, load_language_model, save_classifier, save_language_model
 from gptsmith.checkpoint.folder import CONFIG
 from gptsmith.checkpoint.model_card import model_card
+from gptsmith.checkpoint.names import family_of
 from gptsmith.checkpoint.tokenizer import load_checkpoint_tokenizer
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.prompts import PromptStyle
@@ -29,11 +30,13 @@ def export_checkpoint(checkpoint: Path, folder: Path, summary: Path | None, forc
     summary: summary.json of the run, whose results go into the card. force: files of the same names in `folder` are
     replaced.
 
-    Raises UserError when `folder` holds something and `force` is not set, and for a checkpoint that is not whole or
-    not a GPT-2.
+    Raises UserError when `folder` holds something and `force` is not set, and for a checkpoint that is not whole
+    or whose model transformers does not have.
     """
-    if not (architecture := read_architecture(checkpoint)).is_gpt2:
-        raise UserError(f"{checkpoint}: transformers has no GPT-2 with the attention {architecture.attention!r}")
+    if family_of(architecture := read_architecture(checkpoint)) == "gptsmith":
+        parts = ("attention", "norm", "position", "activation", "bias", "n_kv_heads")
+        named = ", ".join(f"{part}: {getattr(architecture, part)}" for part in parts)
+        raise UserError(f"{checkpoint}: transformers has GPT-2 and Llama, and no model with these parts ({named})")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: a file is there; name another folder")
     if folder.is_dir() and folder.samefile(checkpoint):

@@ -28,7 +28,8 @@ from gptsmith.model.initialization import STANDARD_DEVIATION
 def save_language_model(
     model: LanguageModel, folder: Path, end_of_text: int, fine_tuning: FineTuning | None = None
 ) -> None:
-    """Write `model` so that GPT2LMHeadModel.from_pretrained(folder) is the same model. Adapters must be merged."""
+    """Write `model` so that AutoModelForCausalLM.from_pretrained(folder) is the same model, where transformers has its
+    family. Adapters must be merged."""
     weights = chain(trunk_weights(model.architecture), language_model_head(model.architecture))
     config = language_model_config(model.architecture, end_of_text, fine_tuning)
     _save(model.state_dict(), weights, config, folder)
@@ -37,8 +38,9 @@ def save_language_model(
 def save_classifier(
     model: Classifier, folder: Path, labels: list[str], end_of_text: int, fine_tuning: FineTuning | None = None
 ) -> None:
-    """Write `model` so that GPT2ForSequenceClassification.from_pretrained(folder) is the same model, given
-    texts padded on the right with `end_of_text`. labels: names of the classes in the order of the logits."""
+    """Write `model` so that AutoModelForSequenceClassification.from_pretrained(folder) is the same model, where
+    transformers has its family, given texts padded on the right with `end_of_text`. labels: names of the classes in the
+    order of the logits."""
     weights = chain(trunk_weights(model.architecture), classifier_head(model.architecture, len(labels)))
     config = classifier_config(model.architecture, labels, end_of_text, fine_tuning)
     _save(model.state_dict(), weights, config, folder)

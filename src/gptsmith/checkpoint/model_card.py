@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from gptsmith.checkpoint.configuration import FineTuning
+from gptsmith.checkpoint.names import family_of
 from gptsmith.config.architecture import Architecture
 
 USE = {
@@ -22,6 +23,8 @@ print(answer([{"role": "user", "content": "an instruction"}])[0]["generated_text
 }
 METRICS = ("accuracy", "f1", "roc_auc", "loss", "perplexity", "exact_match", "rouge_l")
 
+FAMILY_NAMES = {"gpt2": "GPT-2", "llama": "Llama"}
+
 
 def model_card(
     architecture: Architecture,
@@ -31,10 +34,11 @@ def model_card(
 ) -> str:
     """Markdown with the front matter that hubs read. `labels`: of a classifier, None for a language model;
     `summary`: of the run, as in its summary.json."""
+    family = family_of(architecture)
     task = "text-generation" if labels is None else "text-classification"
     parts = [
-        f"---\nlibrary_name: transformers\npipeline_tag: {task}\ntags:\n- gpt2\n- gptsmith\n---\n",
-        f"# A GPT-2 for {task.replace('-', ' ')}\n",
+        f"---\nlibrary_name: transformers\npipeline_tag: {task}\ntags:\n- {family}\n- gptsmith\n---\n",
+        f"# A {FAMILY_NAMES[family]} for {task.replace('-', ' ')}\n",
         f"{architecture.n_parameters:,} parameters: {architecture.n_layers} blocks of width {architecture.d_model}, "
         f"{architecture.n_heads} heads, a context of {architecture.context_length} tokens, "
         f"{architecture.vocab_size:,} tokens in the vocabulary. Fine-tuned with gptsmith.\n",

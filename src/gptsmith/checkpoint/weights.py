@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gptsmith.checkpoint.names import LANGUAGE_MODEL_HEAD, MASK, TRUNK_PREFIX, Weight
+from gptsmith.checkpoint.names import CONSTANTS, LANGUAGE_MODEL_HEAD, PREFIXES, Weight
 from gptsmith.errors import UserError
 from gptsmith.files import atomic_path
 
@@ -32,10 +32,12 @@ def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight
     weights = list(weights)
     if different := state.keys() ^ {weight.name for weight in weights}:
         raise ValueError(f"not the weights of a plain model: {sorted(different)[:PROBLEMS_SHOWN]}")
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for weight in weights:
         tensor = state[weight.name].detach().to("cpu", torch.float32)
-        tensors[_place(weight, TRUNK_PREFIX)] = (tensor.t() if weight.transposed else tensor).contiguous()
+        tensor = tensor.t() if weight.transposed else tensor
+        rows = tensor.split([shape[0] for _, shape in weight.parts])
+        tensors |= {place: part.contiguous() for (place, _), part in zip(weight.parts, rows, strict=True)}
     with atomic_path(path) as temporary, safetensors_errors(path, NOT_WRITTEN):
         save_file(tensors, temporary, metadata={"format": "pt"})
 
@@ -43,31 +45,37 @@ def write_weights(path: Path, state: dict[str, Tensor], weights: Iterable[Weight
 def read_weights(path: Path, weights: Iterable[Weight]) -> dict[str, Tensor]:
     """`weights` by our names, float32, from transformers' or the published layout.
 
-    Names, shapes and types are checked in the file's header before any memory is taken. Causal masks and a
-    language-model head that is not among `weights` may be in the file besides them, and nothing else.
+    Names, shapes and types are checked in the file's header before any memory is taken. Constants (masks, wavelengths)
+    and a language-model head that is not among `weights` may be in the file besides them, and nothing else.
 
-    Float32 tensors are views of the mapped file, [out, in] of linear weights as transposed ones: a page is
-    read when it is first used, and copied by the system when it is first written to, so training in place
-    leaves the file as it is. The file may be deleted or replaced meanwhile, but not be overwritten in place.
+    Float32 tensors of one part are views of the mapped file, [out, in] of linear weights as transposed ones where they
+    are stored as [in, out]: a page is read when it is first used, and copied by the system when it is first written to,
+    so training in place leaves the file as it is. The file may be deleted or replaced meanwhile, but not be overwritten
+    in place.
 
     Raises UserError that names the first tensors that are missing, extra or misshapen.
     """
     with _open(path) as file:
         header = _header(file)
-        prefix = TRUNK_PREFIX if any(name.startswith(TRUNK_PREFIX) for name in header) else ""
         # One more than the file can have is enough to see that something is missing, whatever a config asks for.
-        weights = islice(weights, len(header) + 1)
-        places = {_place(weight, prefix): weight for weight in weights}
-        if problems := list(_problems(header, places)):
+        weights = list(islice(weights, len(header) + 1))
+        shapes = {place: shape for weight in weights for place, shape in weight.parts}
+        left_out = _prefix_left_out(header, shapes)
+        shapes = {place.removeprefix(left_out): shape for place, shape in shapes.items()}
+        if problems := list(_problems(header, shapes)):
             more = f"; and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
             raise UserError(f"{path} does not hold the weights expected: {'; '.join(problems[:PROBLEMS_SHOWN])}{more}")
-        tensors = {weight: file.get_tensor(place).to(torch.float32) for place, weight in places.items()}
+        tensors = {}
+        for weight in weights:
+            parts = [file.get_tensor(place.removeprefix(left_out)).to(torch.float32) for place, _ in weight.parts]
+            tensors[weight] = parts[0] if len(parts) == 1 else torch.cat(parts)
     return {weight.name: tensor.t() if weight.transposed else tensor for weight, tensor in tensors.items()}
 
 
-def _place(weight: Weight, prefix: str) -> str:
-    """Name in the file: only the trunk's names have the prefix."""
-    return prefix + weight.file_name if weight.name.startswith("trunk.") else weight.file_name
+def _prefix_left_out(header: Iterable[str], places: Iterable[str]) -> str:
+    """The prefix of the trunk's names that `places` have and the names in the header do not."""
+    found = {prefix for prefix in PREFIXES.values() if prefix and any(name.startswith(prefix) for name in places)}
+    return next((prefix for prefix in found if not any(name.startswith(prefix) for name in header)), "")
 
 
 def check_tied_head(path: Path, token_embedding: Tensor) -> None:
@@ -77,23 +85,23 @@ def check_tied_head(path: Path, token_embedding: Tensor) -> None:
         differs = repeated and not torch.equal(file.get_tensor(LANGUAGE_MODEL_HEAD).to(torch.float32), token_embedding)
     if differs:
         raise UserError(
-            f"{path}: {LANGUAGE_MODEL_HEAD} differs from wte.weight, but the configuration says that they are tied "
-            "(tie_embeddings, tie_word_embeddings); set it to false"
+            f"{path}: {LANGUAGE_MODEL_HEAD} differs from the token embedding, but the configuration says that they are "
+            "tied (tie_embeddings, tie_word_embeddings); set it to false"
         )
 
 
-def _problems(header: dict[str, tuple[str, tuple[int, ...]]], places: dict[str, Weight]) -> Iterator[str]:
-    for place, weight in places.items():
+def _problems(header: dict[str, tuple[str, tuple[int, ...]]], shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    for place, expected in shapes.items():
         if place not in header:
             yield f"{place} is missing"
             continue
         dtype, shape = header[place]
-        if shape != weight.file_shape:
-            yield f"{place}: expected shape {list(weight.file_shape)}, found {list(shape)}"
+        if shape != expected:
+            yield f"{place}: expected shape {list(expected)}, found {list(shape)}"
         if dtype not in READABLE_TYPES:
             yield f"{place}: expected one of the types {', '.join(READABLE_TYPES)}, found {dtype}"
-    for name in sorted(header.keys() - places.keys() - {LANGUAGE_MODEL_HEAD}):
-        if not MASK.fullmatch(name):
+    for name in sorted(header.keys() - shapes.keys() - {LANGUAGE_MODEL_HEAD}):
+        if not CONSTANTS.fullmatch(name):
             yield f"{name} is not part of the model"
 
 

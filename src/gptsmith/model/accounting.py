@@ -13,7 +13,8 @@ FLOAT32_BYTES = 4
 def block_weights(architecture: Architecture) -> int:
     """Weights in the matrices of one transformer block."""
     d_model = architecture.d_model
-    return 4 * d_model * d_model + 2 * d_model * architecture.feedforward_width
+    attention = d_model * (2 * d_model + 2 * architecture.kv_width)
+    return attention + (3 if architecture.is_gated else 2) * d_model * architecture.feedforward_width
 
 
 def block_flops(architecture: Architecture, positions: int, pairs: int) -> int:
@@ -23,7 +24,12 @@ def block_flops(architecture: Architecture, positions: int, pairs: int) -> int:
 
 def block_at_flops(architecture: Architecture, rows: int, positions: int) -> int:
     """`TransformerBlock.forward_at`: one position of each of `rows`, which have `positions` together."""
-    return 2 * rows * block_weights(architecture) + 4 * positions * architecture.n_heads * architecture.d_model
+    row = 2 * rows * block_weights(architecture)
+    if architecture.position == "learned":
+        return row + 4 * positions * architecture.n_heads * architecture.d_model
+    # Keys of all positions, their products with a query a head, and the sum of the hidden states.
+    keys = 2 * positions * architecture.d_model * (architecture.kv_width + 1)
+    return row + keys + 2 * positions * architecture.n_heads * architecture.d_model
 
 
 def head_flops(architecture: Architecture, positions: int, outputs: int) -> int:
@@ -39,4 +45,4 @@ def weight_bytes(architecture: Architecture) -> int:
 
 def cache_bytes(architecture: Architecture) -> int:
     """Keys and values of one position in all blocks."""
-    return FLOAT32_BYTES * 2 * architecture.n_layers * architecture.d_model
+    return FLOAT32_BYTES * 2 * architecture.n_layers * architecture.kv_width

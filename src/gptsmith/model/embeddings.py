@@ -7,23 +7,26 @@ from gptsmith.config.architecture import Architecture
 
 
 class Embeddings(nn.Module):
-    """Sum of a learned vector per token and a learned vector per position."""
+    """A learned vector per token, and added to it a learned one per position where positions are learned."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.token = _embedding(architecture.vocab_size, architecture.d_model)
-        self.position = _embedding(architecture.context_length, architecture.d_model)
+        learned = architecture.position == "learned"
+        self.position = _embedding(architecture.context_length, architecture.d_model) if learned else None
+        self.context_length = architecture.context_length
         self.dropout = nn.Dropout(0.0)
 
     def forward(self, input_ids: Tensor, start: int = 0) -> Tensor:
         """input_ids [batch, length], the first of them at position `start` -> [batch, length, d_model].
 
-        Raises ValueError for positions that the model has no embedding for.
+        Raises ValueError for positions beyond the context length.
         """
         stop = start + input_ids.shape[1]
-        if stop > self.position.num_embeddings:
-            raise ValueError(f"{stop} positions, but the context length is {self.position.num_embeddings}")
-        return self.dropout(self.token(input_ids) + self.position.weight[start:stop])
+        if stop > self.context_length:
+            raise ValueError(f"{stop} positions, but the context length is {self.context_length}")
+        embedded = self.token(input_ids)
+        return self.dropout(embedded if self.position is None else embedded + self.position.weight[start:stop])
 
 
 def _embedding(n: int, width: int) -> nn.Embedding:

@@ -13,19 +13,25 @@ ACTIVATION: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),
     "gelu": functional.gelu,
     "relu": functional.relu,
+    "swiglu": functional.silu,  # of the gate
 }
 
 
 class FeedForward(nn.Module):
-    """Up to feedforward_width (4 x d_model in GPT-2), a non-linearity, and down again."""
+    """Up to feedforward_width (4 x d_model in GPT-2), a non-linearity, and down again. With a gate, a second projection
+    goes through the non-linearity and multiplies the first: Shazeer, "GLU Variants Improve Transformer" (2020)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.up = nn.Linear(architecture.d_model, architecture.feedforward_width)
+        d_model, width, bias = architecture.d_model, architecture.feedforward_width, architecture.bias
+        self.gate = nn.Linear(d_model, width, bias) if architecture.is_gated else None
+        self.up = nn.Linear(d_model, width, bias)
         self.activation = ACTIVATION[architecture.activation]
-        self.down = nn.Linear(architecture.feedforward_width, architecture.d_model)
+        self.down = nn.Linear(width, d_model, bias)
         self.residual_dropout = nn.Dropout(0.0)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """hidden [..., d_model] -> [..., d_model]."""
-        return self.residual_dropout(self.down(self.activation(self.up(hidden))))
+        up = self.up(hidden)
+        wide = self.activation(up) if self.gate is None else self.activation(self.gate(hidden)) * up
+        return self.residual_dropout(self.down(wide))

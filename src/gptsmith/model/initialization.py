@@ -42,9 +42,10 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
     blocks = [module for module in model.modules() if isinstance(module, TransformerBlock)]
     residual = {part for block in blocks for part in (block.attention.projection, block.feedforward.down)}
     for module in model.modules():
-        if isinstance(module, nn.LayerNorm):
+        if isinstance(module, nn.LayerNorm | nn.RMSNorm):
             nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+            if isinstance(module, nn.LayerNorm) and module.bias is not None:
+                nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear | nn.Embedding):
             scale = 1 / math.sqrt(2 * len(blocks)) if module in residual else 1.0
             nn.init.normal_(module.weight, std=STANDARD_DEVIATION * scale, generator=generator)

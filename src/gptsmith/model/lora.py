@@ -35,12 +35,12 @@ class LoRALinear(nn.Module):
         return self.base.weight + self.scale * self.b @ self.a
 
     @property
-    def bias(self) -> Tensor:
+    def bias(self) -> Tensor | None:
         return self.base.bias
 
 
 def add_lora(model: nn.Module, rank: int, alpha: float, generator: torch.Generator) -> None:
-    """Put an adapter on the four linear layers of every block of `model` and freeze everything else.
+    """Put an adapter on the linear layers of every block of `model` and freeze everything else.
     Who wants a new head trained too unfreezes it afterwards."""
     model.requires_grad_(False)
     for part, name in _linear_layers(model):
@@ -69,5 +69,5 @@ def _linear_layers(model: nn.Module) -> list[tuple[nn.Module, str]]:
     layers: list[tuple[nn.Module, str]] = []
     for block in blocks:
         layers += [(block.attention, "qkv"), (block.attention, "projection")]
-        layers += [(block.feedforward, "up"), (block.feedforward, "down")]
+        layers += [(block.feedforward, name) for name in ("gate", "up", "down") if getattr(block.feedforward, name)]
     return layers

@@ -47,7 +47,7 @@ def _view(
                 ("Best validation loss", f"{number(best)} nats per token (perplexity {number(math.exp(best))})")
             )
     if verification is not None:
-        facts.append(("Checked against transformers", _verified(read_object(verification))))
+        facts.append(_verified(read_object(verification)))
     return ModelView(name, facts, figures)
 
 
@@ -76,10 +76,20 @@ def _shape(architecture: Architecture, tokenizer: Tokenizer) -> list[tuple[str, 
     a = architecture.model_copy(update={"vocab_size": tokenizer.vocab_size or architecture.vocab_size})
     return [
         ("Shape", f"{a.n_layers} layers, {a.n_heads} heads, width {a.d_model}, feed-forward {a.feedforward_width}"),
+        ("Parts", _parts(a)),
         ("Context", f"{a.context_length:,} tokens"),
         ("Vocabulary", f"{a.vocab_size:,} tokens"),
         ("Parameters", f"{a.n_parameters:,} (language model)"),
     ]
+
+
+def _parts(architecture: Architecture) -> str:
+    names = {"layer_norm": "layer normalisation", "rms_norm": "RMS normalisation"}
+    bias = "with bias" if architecture.bias else "without bias"
+    parts = [names[architecture.norm], f"{architecture.position} positions", architecture.activation, bias]
+    if architecture.kv_heads < architecture.n_heads:
+        parts.append(f"{architecture.kv_heads} heads of keys and values")
+    return ", ".join(parts)
 
 
 def _tokenizer(tokenizer: Tokenizer) -> str:
@@ -88,11 +98,13 @@ def _tokenizer(tokenizer: Tokenizer) -> str:
     return "byte-level BPE, vocabulary and merges imported"
 
 
-def _verified(found: dict[str, Any]) -> str:
-    version = found.get("transformers")
+def _verified(found: dict[str, Any]) -> tuple[str, str]:
+    version = found["transformers"]
+    against = "transformers" if version else "its own attention step by step, as transformers has no such model"
     return (
+        f"Checked against {against}",
         f"logits differ by at most {found['max_difference']:.1e} over {found['positions']:,} positions"
         f" (largest logit {number(found['largest_logit'])}, relative difference {found['relative']:.1e})"
         + (f", transformers {version}" if version else "")
-        + ("; with GPT-2's attention in place of the model's own" if found.get("weights_alone") else "")
+        + ("; with the usual attention in place of the model's own" if found["weights_alone"] else ""),
     )
