@@ -12,6 +12,7 @@ from markupsafe import Markup
 from gptsmith.config.load import Config, load_config
 from gptsmith.files import write_text
 from gptsmith.report import classification, instruction, wording
+from gptsmith.report.data_table import FIRST_ROWS, PREVIEW, script_json
 from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.models import model_views
 from gptsmith.report.results import RunResults, read_object, read_run
@@ -87,8 +88,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data": untrusted, "plain": plain}
-    environment.globals["say"] = wording
+    environment.filters |= {"data": untrusted, "plain": plain, "script_json": script_json}
+    environment.globals |= {"say": wording, "FIRST_ROWS": FIRST_ROWS, "PREVIEW": PREVIEW}
     return environment
 
 
