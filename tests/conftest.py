@@ -2,8 +2,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from gptsmith.files import sha256_of
 from gptsmith.model.initialization import new_classifier, new_language_model
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 MIRROR = Path(__file__).parents[2] / "shared" / "mirror"
 GPT2_FILES = {
@@ -79,3 +83,55 @@ def tiny_assistant(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_language_model(model, folder, TINY_END_OF_TEXT, FineTuning(max_length=48, prompt="compact"))
     _write_tiny_tokenizer(folder)
     return folder
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> "Iterator[Browser]":
+    """The system's Chromium without a window. Of a module and not of the session: while it is open, the thread
+    has a running event loop, and asyncio.run() of other tests would be refused."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-quic"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: "Browser") -> "Iterator[Callable[..., Page]]":
+    """`open_page(address, **options of a browser context)`: the page in a browser that remembers nothing.
+
+    Whatever the browser complains of until the end of the test, on any page, fails the test.
+    """
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(address: str, **options: Any) -> "Page":
+        contexts.append(chromium.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def accessibility_violations() -> "Callable[[Page], dict[str, list[str]]]":
+    """What axe-core finds wrong with a page as it stands: rule -> elements. Best practices count."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    def violations(page: "Page") -> dict[str, list[str]]:
+        found = Axe().run(page).response["violations"]
+        return {f"{rule['id']}: {rule['help']}": [node["html"][:200] for node in rule["nodes"]] for rule in found}
+
+    return violations

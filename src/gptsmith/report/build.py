@@ -1,5 +1,7 @@
 """The report: everything a run left behind, on one page that needs nothing else."""
 
+import base64
+import hashlib
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +14,9 @@ from markupsafe import Markup
 from gptsmith.config.load import Config, load_config
 from gptsmith.files import write_text
 from gptsmith.report import classification, instruction, wording
-from gptsmith.report.data_table import FIRST_ROWS, PREVIEW, script_json
+from gptsmith.report.data_table import FIRST_ROWS, DataTable, preview, script_json
 from gptsmith.report.history import Figure, learning_curves
+from gptsmith.report.items import predictions_table, responses_table
 from gptsmith.report.models import model_views
 from gptsmith.report.results import RunResults, read_object, read_run
 from gptsmith.report.runs import Comparison, Table, comparisons, results_table, settings_of, siblings
@@ -37,6 +40,7 @@ class RunView:
     curves: list[Figure]
     classification: classification.ClassificationView | None
     instruction: instruction.InstructionView | None
+    items: DataTable
 
 
 def build_report(
@@ -61,9 +65,12 @@ def build_report(
     timed = read_stages(stages)
     provenances = [seed.provenance for run in runs for seed in run.seeds]
     template = _environment().get_template("report.html.jinja")
+    script = (FOLDER / "report.js").read_text(encoding="utf-8")
     page = template.render(
         name=name,
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (a file of the package)
+        script=Markup(script),  # noqa: S704 (a file of the package)
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         started=max(provenance["started"] for provenance in provenances),
         datasets=datasets,
         models=model_views(config, verifications, pretraining or {}),
@@ -88,8 +95,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data": untrusted, "plain": plain, "script_json": script_json}
-    environment.globals |= {"say": wording, "FIRST_ROWS": FIRST_ROWS, "PREVIEW": PREVIEW}
+    environment.filters |= {"data": untrusted, "plain": plain, "preview": preview, "script_json": script_json}
+    environment.globals |= {"say": wording, "FIRST_ROWS": FIRST_ROWS}
     return environment
 
 
@@ -111,6 +118,9 @@ def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, d
         if classifies
         else None,
         instruction=None if classifies else instruction.view(anchor, run),
+        items=(predictions_table if classifies else responses_table)(
+            f"{anchor}-items", run, f"results/{config.name}/{run.name}"
+        ),
     )
 
 

@@ -1,10 +1,12 @@
 """Charts as inline SVG: text stays text, ids are unique on the page, colours are the page's own.
 
 Drawn by matplotlib in the light palette, then rewritten: every palette colour becomes the CSS variable
-of its role, so that one drawing serves light, dark and print.
+of its role, so that one drawing serves light, dark and print. The values of the points go with the drawing
+(`data-points`): report.js shows them under the pointer, by arrow keys and as a table.
 """
 
 import io
+import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,6 +62,8 @@ STYLE: Any = {  # matplotlib types the keys as literals
 
 POINTS_PER_PIXEL = 0.75
 LOG_AXIS_FROM = 10.0  # largest / smallest value from which a logarithmic axis reads better
+NEAREST = 1.5  # SVG units between two points of a line whose values are told
+SHAPES = {"-": "line", "--": "dashed", "o": "disc", "D": "diamond", "s": "square", "X": "cross"}  # as in the legend
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,22 @@ class Dots:
     high: Sequence[float | None] = ()
 
 
+@dataclass(frozen=True)
+class _Series:
+    """Points to tell the values of: where they are in the axes, and what is said of each (x, y[, interval])."""
+
+    role: str
+    shape: str
+    places: npt.NDArray[np.float64]  # [points, 2]
+    values: list[list[Any]]
+
+
 def line_chart(name: str, title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> Markup:
     """Values over a course; the y axis is logarithmic where they span more than a factor of ten."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _canvas(380, 270)
-        _draw(axes, curves)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        series = _draw(axes, curves)
         values = np.concatenate([curve.y for curve in curves])
         if values.min() > 0 and values.max() / values.min() > LOG_AXIS_FROM:
             axes.set_yscale("log")
@@ -98,20 +113,19 @@ def line_chart(name: str, title: str, curves: Sequence[Curve], x_label: str, y_l
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.tick_params(which="minor", length=0)
-            y_label += ", log axis"
+            axes.set_ylabel(f"{y_label}, log axis")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        axes.set(xlabel=x_label, ylabel=y_label)
-        return _svg(figure, name, title)
+        return _svg(figure, axes, name, title, (x_label, y_label), series)
 
 
 def unit_square(name: str, title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> Markup:
     """Curves of a rate over a rate, both from 0 to 1."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _canvas(380, 350)
-        _draw(axes, curves)
+        series = _draw(axes, curves)
         axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
-        return _svg(figure, name, title)
+        return _svg(figure, axes, name, title, (x_label, y_label), series)
 
 
 def dot_chart(name: str, title: str, rows: Sequence[str], groups: Sequence[Dots], x_label: str) -> Markup:
@@ -119,6 +133,7 @@ def dot_chart(name: str, title: str, rows: Sequence[str], groups: Sequence[Dots]
     with matplotlib.rc_context(STYLE):
         figure, axes = _canvas(560, 62 + 26 * len(rows))
         places = np.arange(len(rows), dtype=float)
+        words = [" ".join(plain(row, 60).split()) for row in rows]
         for group in reversed(groups):
             for place, low, high in zip(places, group.low, group.high, strict=False):
                 if low is not None and high is not None:
@@ -130,7 +145,7 @@ def dot_chart(name: str, title: str, rows: Sequence[str], groups: Sequence[Dots]
         axes.spines["left"].set_visible(False)
         axes.set(xlabel=x_label, ylim=(len(rows) - 0.5, -0.5))
         axes.margins(x=0.03)
-        return _svg(figure, name, title)
+        return _svg(figure, axes, name, title, (x_label, ""), [_dots(group, words) for group in groups])
 
 
 def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
@@ -140,16 +155,56 @@ def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _draw(axes: Axes, curves: Sequence[Curve]) -> None:
+def _draw(axes: Axes, curves: Sequence[Curve]) -> list[_Series]:
     for curve in curves:
         color = PALETTE[curve.role]
         axes.plot(curve.x, curve.y, curve.style, color=color, linewidth=curve.width, alpha=curve.opacity)
         if curve.mark is not None:
             axes.plot(curve.x[curve.mark], curve.y[curve.mark], "o", color=color, markersize=4.5)
+    points = [np.stack([curve.x, curve.y], axis=1) for curve in curves]
+    return [
+        _Series(curve.role, SHAPES.get(curve.style, "line"), places, places.tolist())
+        for curve, places in zip(curves, points, strict=True)
+    ]
 
 
-def _svg(figure: Figure, name: str, title: str) -> Markup:
-    """The figure as an element to put into HTML. `name` makes its ids unique, `title` is read aloud."""
+def _dots(group: Dots, rows: Sequence[str]) -> _Series:
+    intervals: Sequence[list[Any]] = [
+        [] if low is None or high is None else [[_rounded(low), _rounded(high)]]
+        for low, high in zip(group.low, group.high, strict=True)
+    ] or [[]] * len(rows)
+    given = [place for place, value in enumerate(group.values) if value is not None]
+    return _Series(
+        group.role,
+        SHAPES.get(group.marker, "disc"),
+        np.array([(group.values[place], place) for place in given], dtype=np.float64).reshape(-1, 2),
+        [[group.values[place], rows[place], *intervals[place]] for place in given],
+    )
+
+
+def _told(figure: Figure, axes: Axes, series: Sequence[_Series], width: float, height: float) -> list[dict[str, Any]]:
+    """The points in SVG units with their values; of points that the eye cannot tell apart, the first."""
+    to_figure = axes.transData + figure.transFigure.inverted()
+    told = []
+    for one in series:
+        shares = to_figure.transform(one.places) if len(one.places) else one.places
+        points: list[list[Any]] = []
+        for (x, y), values in zip(shares * [width, -height] + [0, height], one.values, strict=True):
+            if np.isfinite([x, y]).all() and (not points or np.hypot(x - points[-1][0], y - points[-1][1]) >= NEAREST):
+                points.append([round(x, 1), round(y, 1), *map(_rounded, values)])
+        told.append({"role": one.role, "shape": one.shape, "points": points})
+    return told
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _svg(
+    figure: Figure, axes: Axes, name: str, title: str, labels: tuple[str, str], series: Sequence[_Series]
+) -> Markup:
+    """The figure as an element to put into HTML. `name` makes its ids unique, `title` is read aloud, `labels`
+    say what the values of the points are."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # Only the width of a label is measured with matplotlib's font; the browser draws it with its own.
@@ -167,10 +222,14 @@ def _svg(figure: Figure, name: str, title: str) -> Markup:
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in {"metadata", "style"}]:
             parent.remove(child)
+    told = _told(figure, axes, series, float(width), float(height))
     root.attrib = {
         "class": "chart",
         "role": "img",
         "aria-labelledby": f"{name}-title",
+        "data-points": json.dumps(
+            {"x": labels[0], "y": labels[1], "series": told}, ensure_ascii=False, separators=(",", ":")
+        ),
         "viewBox": f"0 0 {width} {height}",
         "style": f"width: {float(width) / POINTS_PER_PIXEL:.0f}px",
     }

@@ -16,7 +16,8 @@ from gptsmith.report.text import plain
 MOST_ROWS = 10_000
 MOST_CHARACTERS = 8_000_000  # of all texts of a table together: the size of the page
 LONGEST_TEXT = 4_000  # characters
-PREVIEW = 280  # characters of a text that show at once
+PREVIEW = 280  # characters of a text that show at once,
+PREVIEW_LINES = 6  # and lines
 FIRST_ROWS = 50
 
 
@@ -58,6 +59,13 @@ def _cell(value: Any, column: Column) -> Any:
     text = str(value)
     left_out = len(text) - LONGEST_TEXT
     return plain(text, LONGEST_TEXT) + (f" ⟨{left_out:,} more characters⟩" if left_out > 0 else "")
+
+
+def preview(text: str) -> str | None:
+    """The beginning of a long text; None for one that is shown whole. `preview` of report.js does the same."""
+    lines = text.split("\n")
+    start = "\n".join(lines[:PREVIEW_LINES])[:PREVIEW]
+    return start if len(text) > len(start) + 80 or len(lines) > PREVIEW_LINES + 1 else None
 
 
 def script_json(value: Any) -> Markup:

@@ -20,6 +20,10 @@ METRIC_NAMES = {
     "exact_match": "Exact match",
     "rouge_l": "ROUGE-L",
 }
+METRIC_MEANINGS = {
+    "f1": "precision and recall in one, from 0 to 1 (their harmonic mean)",
+    "exact_match": "the share of responses that are, word for word, the reference",
+}
 LOWER_IS_BETTER = frozenset({"loss", "perplexity"})
 BASELINE_NAMES = {
     "majority": "Majority class",
@@ -29,6 +33,7 @@ BASELINE_NAMES = {
     "before": "Before fine-tuning",
 }
 LEADING_METRIC = {"classification": "f1", "instruction": "exact_match"}
+TASKS = {"classification": "classification", "instruction": "following instructions"}
 ITEMS = {"classification": "texts", "instruction": "items"}
 
 # A lead of the baseline that is named in words even where the interval does not settle it.

@@ -1,0 +1,74 @@
+"""Every item of the test split in a table: a run's predictions or its responses."""
+
+import numpy as np
+
+from gptsmith.evaluation.classification import labels_of
+from gptsmith.evaluation.instructions import exact_match, rouge_l
+from gptsmith.report.data_table import Column, DataTable
+from gptsmith.report.results import RunResults
+
+RIGHT, WRONG = "✓ right", "✗ wrong"
+
+
+def predictions_table(name: str, run: RunResults, folder: str) -> DataTable:
+    """Every prediction on the test split: the wrong ones first, and of these the surest first.
+
+    Several seeds give one row an item: the label with the highest mean probability. `name` is the table's id,
+    `folder` where the run's results are.
+    """
+    rows = run.seeds[0].outputs
+    labels = labels_of(rows)
+    by_seed = [seed.outputs[[f"probability_{label}" for label in labels]].to_numpy() for seed in run.seeds]
+    probabilities = np.mean(by_seed, axis=0)  # [items, labels]; the outputs of every seed are sorted by id
+    rows = rows.assign(
+        prediction=[labels[best] for best in probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
+    )
+    rows = rows.assign(result=np.where(rows["prediction"] == rows["label"], RIGHT, WRONG))
+    rows = rows.sort_values(["result", "probability", "id"], ascending=[False, False, True])
+    seeds = f", mean of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
+    return DataTable(
+        name,
+        f"Every prediction on the test split, the surest mistakes first. Probability: of the predicted label{seeds}.",
+        [
+            Column("No.", "number"),
+            Column("Text", "text"),
+            Column("True", "label"),
+            Column("Predicted", "label"),
+            Column("Probability", "number"),
+            Column("Result", "label"),
+        ],
+        rows[["id", "text", "label", "prediction", "probability", "result"]].values.tolist(),
+        f"{folder}/seed-*/predictions.parquet",
+    )
+
+
+def responses_table(name: str, run: RunResults, folder: str) -> DataTable:
+    """Every response to the test split by id, of the first seed, beside its reference and the base model's."""
+    rows = run.seeds[0].outputs
+    before = {} if run.before is None else dict(zip(run.before["id"], run.before["response"], strict=True))
+    pairs = list(zip(rows["response"], rows["reference"], strict=True))
+    rows = rows.assign(
+        before=[before.get(item, "") for item in rows["id"]],
+        result=[RIGHT if exact_match(response, reference) else WRONG for response, reference in pairs],
+        rouge_l=rouge_l(pairs),
+    )
+    seed = f" (seed {run.seeds[0].seed})" if len(run.seeds) > 1 else ""
+    return DataTable(
+        name,
+        f"Every response on the test split{seed}. Right: an exact match with the reference.",
+        [
+            Column("No.", "number"),
+            Column("Category", "label"),
+            Column("Instruction", "text"),
+            Column("Input", "text"),
+            Column("Reference", "text"),
+            Column("Fine-tuned", "text"),
+            Column("Before", "text"),
+            Column("ROUGE-L", "number"),
+            Column("Result", "label"),
+        ],
+        rows[
+            ["id", "category", "instruction", "input", "reference", "response", "before", "rouge_l", "result"]
+        ].values.tolist(),
+        f"{folder}/seed-{run.seeds[0].seed}/responses.jsonl",
+    )
