@@ -131,7 +131,7 @@ def accessibility_violations() -> "Callable[[Page], dict[str, list[str]]]":
     from axe_playwright_python.sync_playwright import Axe
 
     def violations(page: "Page") -> dict[str, list[str]]:
-        found = Axe().run(page).response["violations"]
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
         return {f"{rule['id']}: {rule['help']}": [node["html"][:200] for node in rule["nodes"]] for rule in found}
 
     return violations

@@ -391,7 +391,7 @@ def test_verdicts_follow_the_numbers(page: Page) -> None:
     assert (
         "○ no difference found against TF-IDF + logistic regression 0.912: difference +0.019 [−0.011, +0.049]" in said
     )
-    assert "Measured on 60 test texts, mean of 2 seeds. No test text is in the training or validation split." in said
+    assert "Measured on 60 test texts, mean of 2 seeds. None of them is in the training or validation split." in said
     assert "F1 0.780 [0.750, 0.810] spam-random" in said
     assert "▼ worse against TF-IDF + logistic regression 0.912" in said
     assert "TF-IDF + logistic regression is better than the fine-tuned model here: F1 0.912 against 0.780" in said
@@ -464,7 +464,8 @@ def test_examples_show_a_hit_and_a_miss_of_each_category(page: Page) -> None:
 # ---- safety and form ---------------------------------------------------------------------------------
 
 TAGS_OF_THE_PAGE = """
-html head meta title style script body nav strong ol li a main header p button noscript h1 h2 h3 h4 small bdi span ul div section table
+html head meta title style script body nav strong ol li a main header p button noscript
+h1 h2 h3 h4 small bdi span ul div section table
 caption thead tbody tfoot tr th td b i dl dt dd figure figcaption article br details summary pre code
 svg g path use defs clippath rect text
 """

@@ -323,7 +323,7 @@
         create("th", { scope: "row" }, names[line]), ...[valueX, valueY].map((value) =>
           create("td", typeof value === "number" ? { class: "n" } : {}, typeof value === "number" ? shown(value) : value))));
       const table = create("table", {}, create("thead", {}, create("tr", {}, ...head)), create("tbody", {}, ...body));
-      all.append(create("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Values" }, table));
+      all.append(create("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Values" }, table));
     });
     figure.append(all);
   };
@@ -366,10 +366,10 @@
   };
 
   const scrollable = (box) => {
-    const caption = box.querySelector("caption, th")?.textContent.trim() || "Table";
+    const caption = box.querySelector("caption, th")?.textContent.trim() || "Text";
     const check = () => {
       const overflows = box.scrollWidth > box.clientWidth + 1;
-      for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", caption]]) {
+      for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", caption]]) {
         if (overflows) box.setAttribute(name, value);
         else box.removeAttribute(name);
       }
@@ -384,6 +384,6 @@
     document.querySelectorAll("div.items").forEach(dataTable);
     document.querySelectorAll("svg[data-points]").forEach(chart);
     document.querySelectorAll("pre").forEach(copyable);
-    document.querySelectorAll(".scroll").forEach(scrollable);
+    document.querySelectorAll(".scroll, pre").forEach(scrollable);
   });
 })();
