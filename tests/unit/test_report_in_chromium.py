@@ -260,7 +260,7 @@ def hostile_texts(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_hostile_texts_do_nothing(open_page: Open, address: Address, tmp_path: Path, width: int) -> None:
+def test_hostile_texts_do_nothing_in_a_browser(open_page: Open, address: Address, tmp_path: Path, width: int) -> None:
     texts = hostile_texts(address.url)
     results = hostile_results(tmp_path / "results", texts)
     results.build()
