@@ -18,6 +18,8 @@ import pytest
 from gptsmith.errors import UserError
 from gptsmith.files import write_json, write_text
 from gptsmith.report.build import build_report
+from gptsmith.report.items import predictions_table
+from gptsmith.report.results import read_run
 from gptsmith.report.text import plain, untrusted
 from gptsmith.report.wording import headline, verdict, warning
 
@@ -451,6 +453,14 @@ def test_mistakes_are_the_most_confident_wrong_answers(results: Results, page: P
     worst = wrong.iloc[int(confidence.argmax())]
     listed = page.said("run-1").partition("Worst mistakes Text True Predicted Probability ")[2]
     assert listed.startswith(f"{worst['text']} {worst['label']} {worst['prediction']} {confidence.max():.3f}")
+
+
+def test_near_copies_of_training_texts_are_marked(results: Results) -> None:
+    run = read_run(results.root / "spam-random")
+    assert "In train" not in [column.name for column in predictions_table("items", run, "folder").columns]
+    table = predictions_table("items", run, "folder", {3: 17})
+    assert table.columns[-1].name == "In train"
+    assert {row[0]: row[-1] for row in table.rows if row[-1]} == {3: "near copy"}
 
 
 def test_examples_show_a_hit_and_a_miss_of_each_category(page: Page) -> None:

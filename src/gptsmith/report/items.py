@@ -1,5 +1,7 @@
 """Every item of the test split in a table: a run's predictions or its responses."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gptsmith.evaluation.classification import labels_of
@@ -10,11 +12,14 @@ from gptsmith.report.results import RunResults
 RIGHT, WRONG = "✓ right", "✗ wrong"
 
 
-def predictions_table(name: str, run: RunResults, folder: str) -> DataTable:
+def predictions_table(
+    name: str, run: RunResults, folder: str, near_copies: Mapping[int, int] | None = None
+) -> DataTable:
     """Every prediction on the test split: the wrong ones first, and of these the surest first.
 
     Several seeds give one row an item: the label with the highest mean probability. `name` is the table's id,
-    `folder` where the run's results are.
+    `folder` where the run's results are; `near_copies` maps the id of a test text to that of a training text
+    that is nearly the same, where those were looked for.
     """
     rows = run.seeds[0].outputs
     labels = labels_of(rows)
@@ -26,7 +31,7 @@ def predictions_table(name: str, run: RunResults, folder: str) -> DataTable:
     rows = rows.assign(result=np.where(rows["prediction"] == rows["label"], RIGHT, WRONG))
     rows = rows.sort_values(["result", "probability", "id"], ascending=[False, False, True])
     seeds = f", mean of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
-    return DataTable(
+    table = DataTable(
         name,
         f"Every prediction on the test split, the surest mistakes first. Probability: of the predicted label{seeds}.",
         [
@@ -40,6 +45,11 @@ def predictions_table(name: str, run: RunResults, folder: str) -> DataTable:
         rows[["id", "text", "label", "prediction", "probability", "result"]].values.tolist(),
         f"{folder}/seed-*/predictions.parquet",
     )
+    if near_copies:
+        table.columns.append(Column("In train", "label"))
+        for row in table.rows:
+            row.append("near copy" if row[0] in near_copies else "")
+    return table
 
 
 def responses_table(name: str, run: RunResults, folder: str) -> DataTable:
