@@ -4,8 +4,11 @@ import atexit
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 from gptsmith.config.syntax import check_syntax
 from gptsmith.errors import UserError
+from gptsmith.monitoring.recorder import Recorder
 from gptsmith.stale_locks import hold_folder
 
 # After a `kill -9` nobody needs to say --unlock.
@@ -31,6 +34,10 @@ include: "workflow/rules/finetune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
+
+# For `gptsmith progress`.
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    logger.addHandler(Recorder(NAME))
 
 
 rule all:

@@ -11,9 +11,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Lowest first. What stands together may import each other.
 LAYERS = [
-    {"errors", "files", "command", "provenance", "code_version", "stale_locks"},
+    {"errors", "files", "command", "provenance", "code_version", "stale_locks", "progress_line"},
     {"config"},
     {"scheduling"},
+    {"monitoring"},
     {"sources"},
     {"data"},
     {"tokenizer"},

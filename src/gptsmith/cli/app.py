@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gptsmith.cli import chat, check, export, init, predict, serve
+from gptsmith.cli import chat, check, export, init, predict, progress, serve
 from gptsmith.command import run
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.command("check")(check.check)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("init")(init.init)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
+app.command("progress", epilog=progress.EXAMPLES)(progress.progress)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
 

@@ -198,11 +198,15 @@ class _Trainer:
             )
 
     def detail(self) -> str:
-        """Shown with the progress: the loss since the history's last row, or that row's if it has just been written."""
+        """Shown with the progress: the loss since the history's last row, or that row's if it has just been written;
+        the last loss in validation; and the speed."""
         loss, _, n_targets = self.course.running.own()
         if not n_targets:
             loss, n_targets = next((row.loss, 1) for row in reversed(self.course.history) if row.split == "train")
-        return f"loss {loss / n_targets:.3f}, {self.course.tokens / (time.monotonic() - self.started):,.0f} tokens/s"
+        validation = next((row.loss for row in reversed(self.course.history) if row.split == "validation"), None)
+        validated = "" if validation is None else f", validation {validation:.3f}"
+        speed = self.course.tokens / (time.monotonic() - self.started)
+        return f"loss {loss / n_targets:.3f}{validated}, {speed:,.0f} tokens/s"
 
 
 def _accumulate_gradient(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gptsmith.progress_line import Step
 from gptsmith.training.distributed import rank
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -39,7 +40,7 @@ def progress(title: str, total: int, unit: str, done: int = 0) -> Iterator[Advan
 
     def show(now_done: int, detail: str) -> None:
         left = (time.monotonic() - started) / max(now_done - done, 1) * (total - now_done)
-        print(f"{title}: {unit} {now_done}/{total}, {detail}, {_clock(left)} left", file=sys.stderr)
+        print(Step(title, unit, now_done, total, detail, round(left)), file=sys.stderr)
 
     yield _sometimes(SECONDS_BETWEEN_LINES, total, show)
 
@@ -56,9 +57,3 @@ def _sometimes(seconds: float, total: int, show: Callable[[int, str], None]) -> 
             show(done, detail())
 
     return advance
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
