@@ -35,6 +35,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
 
+
 # For `gptsmith progress`.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     logger.addHandler(Recorder(NAME))

@@ -1,6 +1,7 @@
 """What `gptsmith check` says before a run, against what the run then counts."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gptsmith.config.load import Config, load_config
+from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
 from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of
 from gptsmith.inspection.requirements import describe, duration, requirements_of
 from gptsmith.inspection.samples import Lengths
+from gptsmith.inspection.stages import Job, Machine, describe_estimate, estimate_json, estimate_stages
 from gptsmith.model.initialization import new_classifier, new_language_model
 from gptsmith.training.examples import ClassificationExamples, LanguageExamples, batches_by_length
 from gptsmith.training.speed import Work as CountedWork
@@ -69,7 +71,7 @@ def test_operations_are_those_that_a_training_counts(task: str) -> None:
     for _ in range(2):
         for rows in batches_by_length(examples.lengths, 8):
             counted.add(examples.batch(rows), learned_from=True)
-    training, *_ = run_work(config, "mine", shape, lengths)
+    training = run_work(config, "mine", shape, lengths)[0]
     assert training.flops == pytest.approx(counted.flops, rel=0.1)
     assert training.steps == 10
 
@@ -80,7 +82,10 @@ def test_frozen_blocks_are_paid_for_once(trainable: Any, share: float) -> None:
     shape = shape_of(config, "small")
     assert shape is not None
     everything = run_work(config_of("classification"), "mine", shape, lengths)[0].flops
-    assert run_work(config, "mine", shape, lengths)[0].flops == pytest.approx(share * everything, rel=0.02)
+    jobs = [job for job in run_work(config, "mine", shape, lengths) if job.rule != "predict"]
+    assert sum(job.flops for job in jobs) == pytest.approx(share * everything, rel=0.02)
+    stored = [] if trainable == "all" else ["train", "validation", "test"]
+    assert [job.what.rpartition("/")[2] for job in jobs] == [*stored, "mine"]
 
 
 def test_what_is_cut_off() -> None:
@@ -104,10 +109,18 @@ def test_more_rows_and_more_seeds_take_more(folder: Path) -> None:
     assert found.lengths["bpe"]["own"].rows == 300
     shape = shape_of(config, "small")
     assert shape is not None
-    lines = "\n".join(describe(config, found, {shape: 1e9}, "cpu", 2, 1e12, 1e3))
-    assert "mine: 300 rows of" in lines
-    assert "finetune mine: " in lines
-    assert "disk: about 0.0 GB; 0.0 GB are free - not enough" in lines
+    assert "mine: 300 rows of" in "\n".join(describe(config, found))
+    planned = [Job("prepare", "own"), Job("pretrain", "small"), Job("report", "own")]
+    planned += [Job("finetune", f"own/mine/seed-{seed}") for seed in (1, 2, 3)]
+    machine = Machine("cpu", 2, {shape: 1e9})
+    stages = estimate_stages(config, found, planned, machine)
+    estimate = estimate_json(config, found, stages, machine)
+    assert [(stage["rule"], stage["what"]) for stage in estimate["stages"]] == [(job.rule, job.what) for job in planned]
+    seconds = [stage["seconds"] for stage in estimate["stages"]]
+    assert sum(seconds) / 2 <= estimate["total"]["seconds"] <= sum(seconds) + 3
+    lines = "\n".join(describe_estimate(stages, estimate, found, 1e12, 1e3))
+    assert re.search(r"^  finetune own/mine: \d+ seconds, 3 times$", lines, re.MULTILINE)
+    assert re.search(r"^disk: about 0 MB, while it trains 1 MB; 0 MB are free - not enough$", lines, re.MULTILINE)
     slow, quick = ([job.seconds(rate) for job, _ in found.work[:2]] for rate in (1e8, 1e10))
     assert all(one > other for one, other in zip(slow, quick, strict=True))
 
@@ -116,7 +129,7 @@ def test_checkpoints_of_all_seeds_count(folder: Path) -> None:
     one, three = (config_of("classification", seeds=list(range(n))) for n in (1, 3))
     shape = shape_of(one, "small")
     assert shape is not None
-    assert disk_bytes(three, {}, {}) - disk_bytes(one, {}, {}) == 2 * 4 * shape.n_parameters
+    assert disk_bytes(three, {}, {})[0] - disk_bytes(one, {}, {})[0] == 2 * 4 * shape.n_parameters
 
 
 def test_an_instruction_that_does_not_fit_is_named(folder: Path) -> None:
@@ -124,7 +137,7 @@ def test_an_instruction_that_does_not_fit_is_named(folder: Path) -> None:
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     config = config_of("instruction")
     found = requirements_of(config)
-    lines = "\n".join(describe(config, found, dict.fromkeys(found.products, 1e9), "cpu", 2, 1e12, 1e12))
+    lines = "\n".join(describe(config, found))
     assert "1 rows looked at do not fit the context of 24 tokens" in lines
 
 
@@ -135,7 +148,11 @@ def test_data_that_is_not_there_is_said_to_be_unknown(folder: Path) -> None:
     config = load_config(raw)
     found = requirements_of(config)
     assert found.unknown == ["dataset own"]
-    assert "time and memory: not known yet" in describe(config, found, {}, "cpu", 2, 1e12, 1e12)
+    machine = Machine("cpu", 2, {})
+    stages = estimate_stages(config, found, [Job("finetune", "own/mine/seed-1"), Job("evaluate", "own/mine")], machine)
+    assert [stage.seconds is None for stage in stages] == [True, False]
+    told = describe_estimate(stages, estimate_json(config, found, stages, machine), found, 1e12, 1e12)
+    assert list(told) == ["time and memory: not known yet"]
 
 
 def test_a_missing_file_is_named() -> None:
@@ -149,3 +166,21 @@ def test_a_missing_file_is_named() -> None:
 )
 def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_generated_rows_are_in_the_split_that_they_were_made_for() -> None:
+    config = config_of("instruction")
+    shape = shape_of(config, "small")
+    assert shape is not None
+    ones = np.ones(40, dtype=np.int64)
+    plain, generated = (Lengths(ones, ones, 40, generated=rows) for rows in ({}, {"train": 10, "test": 20}))
+    steps = [run_work(config, "mine", shape, lengths)[0].steps for lengths in (plain, generated)]
+    assert steps[1] == pytest.approx(steps[0] * (10 + 10) / 40)
+
+
+def test_what_the_report_compares_with_is_of_the_same_settings() -> None:
+    config = config_of("classification")
+    as_json = config.model_dump(mode="json", exclude={"execution"}, exclude_defaults=True)
+    assert settings_hash(config) == settings_hash(as_json)
+    assert settings_hash(as_json | {"execution": {"threads": 7}}) == settings_hash(config)
+    assert settings_hash(as_json | {"seed": 7}) != settings_hash(config)

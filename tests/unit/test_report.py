@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gptsmith.config.load import settings_hash
 from gptsmith.errors import UserError
 from gptsmith.files import write_json, write_text
 from gptsmith.report.build import build_report
@@ -229,6 +230,8 @@ class Results:
         self.settings = copy.deepcopy(SETTINGS)
         self.labels = ["ham", "spam"]
         self.rows = 60
+        self.expected: Path | None = None
+        self.folders: list[Path] = []
         self.stages = ["benchmarks/finetune/starter/spam/seed-1.jsonl", "benchmarks/prepare/sms.jsonl"]
 
     def write(self) -> "Results":
@@ -300,6 +303,8 @@ class Results:
             verifications={"small": self.root / "verification.json"},
             output=output,
             pretraining={"small": self.root / "pretraining.parquet"},
+            estimate=self.expected,
+            folders=self.folders,
         )
         return output.read_text(encoding="utf-8")
 
@@ -419,6 +424,38 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
     assert "finetune spam/seed-1 1 min 23 s 2 min 30 s 912 MB 2 prepare sms 0.4 s – – 2" in page.said("stages")
     assert "logits differ by at most 3.1e-05 over 64 positions" in page.said("models")
     assert "snakemake --cores all --configfile starter.yaml" in page.said("reproduce")
+
+
+def test_an_estimate_stands_beside_the_truth(tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    stages = [
+        {"rule": "finetune", "what": "starter/spam/seed-1", "seconds": 41.6, "memory_mb": 456.0},
+        {"rule": "prepare", "what": "sms", "seconds": 0.4, "memory_mb": 150.0},
+        {"rule": "report", "what": "starter", "seconds": 3.0, "memory_mb": None},
+    ]
+    results.json(
+        "estimate.json",
+        {
+            "date": "2025-03-01T10:20:00+00:00",
+            "settings": settings_hash(results.settings),
+            "device": "cpu",
+            "cores": 2,
+            "stages": stages,
+            "total": {"seconds": 50.0, "disk_bytes": 3 * 2**20},
+        },
+    )
+    (tmp_path / "left").mkdir()
+    (tmp_path / "left" / "file").write_bytes(bytes(2**21))
+    results.expected, results.folders = tmp_path / "estimate.json", [tmp_path / "left", tmp_path / "not there"]
+    said = Page(results.build()).said("stages")
+    assert "for cpu, 2 cores: 42 s for these stages, which took 1 min 24 s: 2.0 times the estimate." in said
+    assert "finetune spam/seed-1 was the farthest off: 2.0 times. Disk: 3 MB estimated, 2 MB used." in said
+    assert "finetune spam/seed-1 1 min 23 s 42 s 2 min 30 s 912 MB 456 MB 2" in said
+    assert "settings that have changed" not in said
+    results.settings["seed"] = 77
+    assert "with settings that have changed since" in Page(results.build()).said("stages")
+    results.edit("estimate.json", lambda estimate: estimate.update(stages=stages[2:]))
+    assert "gptsmith check" not in Page(results.build()).said("stages")
 
 
 def test_origin_of_models_is_told_as_it_is(page: Page) -> None:

@@ -45,6 +45,8 @@ DEVICE, MIRROR, THREADS = CONFIG.execution.device, CONFIG.execution.mirror or ""
 SPLITS = ("train", "validation", "test")
 REPORT = f"results/{NAME}/report.html"
 METRICS = f"results/{NAME}/metrics.json"
+# By `gptsmith check`, where it was asked.
+ESTIMATE = f"results/{NAME}/estimate.json"
 
 
 def limits(_wildcards):
@@ -376,15 +378,19 @@ def own_files():
     return [path for path in given if Path(f"{path}.dvc").is_file()]
 
 
-CONTENTS = Contents(
-    name=NAME,
-    units=own_files()
-    + [f"data/raw/{dataset}" for dataset in USED_DATASETS if is_extracted(dataset)]
+MADE = (
+    [f"data/raw/{dataset}" for dataset in USED_DATASETS if is_extracted(dataset)]
     + [f"data/prepared/{dataset}" for dataset in USED_DATASETS]
     + [f"data/tokens/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
     + [f"checkpoints/tokenizers/{tokenizer}" for tokenizer in USED_TOKENIZERS]
     + [f"checkpoints/base/{model}" for model in USED_MODELS]
     + [f"{kind}/{NAME}/{run}" for run in RUNS for kind in ("checkpoints/finetuned", "results")]
+)
+CONTENTS = Contents(
+    name=NAME,
+    units=own_files()
+    + MADE
+    + [ESTIMATE for file in (ESTIMATE, f"{ESTIMATE}.dvc") if Path(file).is_file()][:1]
     + [REPORT],
     datasets=USED_DATASETS,
     models=USED_MODELS,

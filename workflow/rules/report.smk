@@ -28,11 +28,18 @@ rule report:
         settings=report_settings,
         # Not an input: to make a log that was deleted again, a whole training would run again.
         stages=stage_records,
+        # Neither is an estimate: nobody has to ask for one.
+        estimate=[ESTIMATE] if Path(ESTIMATE).is_file() else [],
+        estimated=content_of(ESTIMATE) if Path(ESTIMATE).is_file() else "",
+        folders=MADE
+        + [f"checkpoints/downloads/{model}" for model in USED_MODELS if MODELS[model].origin == "huggingface"]
+        + sorted({folder for run in RUNS if (folder := features_folder(run))}),
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
     shell:
         'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
+        " --estimate {params.estimate:q} --folders {params.folders:q}"
         " --output {output:q} 2>&1 | tee -i {log:q}"
 
 

@@ -14,6 +14,8 @@ def main() -> None:
     parser.add_argument("--verifications", type=Path, nargs="*", default=[], help="verification.json of each model")
     parser.add_argument("--pretraining", type=Path, nargs="*", default=[], help="history.parquet of pretrained models")
     parser.add_argument("--stages", type=Path, nargs="*", default=[], help="Snakemake's benchmark files that are there")
+    parser.add_argument("--estimate", type=Path, nargs="?", help="estimate.json of gptsmith check")
+    parser.add_argument("--folders", type=Path, nargs="*", default=[], help="all that the run left on the disk")
     parser.add_argument("--output", type=Path, required=True, help="HTML file, in the folder of the results")
     arguments = parser.parse_args()
     settings = json.loads(arguments.settings)
@@ -26,6 +28,8 @@ def main() -> None:
         verifications={path.parent.name: path for path in arguments.verifications},
         pretraining={path.parent.name: path for path in arguments.pretraining},
         output=arguments.output,
+        estimate=arguments.estimate,
+        folders=arguments.folders,
     )
 
 

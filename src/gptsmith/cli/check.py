@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,8 @@ def check(
 ) -> None:
     """Say what will run, what is cut off, and roughly how long it takes, before anything heavy starts.
 
+    The estimate is kept, and the report shows it beside what the run then took.
+
     Example: gptsmith check messages.yaml
     """
     # Only this command needs them, torch above all, which takes seconds to import.
@@ -26,35 +29,62 @@ def check(
 
     from gptsmith.config.load import load_config
     from gptsmith.config.syntax import check_syntax
+    from gptsmith.files import write_json
     from gptsmith.inspection.requirements import describe, requirements_of
+    from gptsmith.inspection.stages import Job, Machine, describe_estimate, estimate_json, estimate_stages
     from gptsmith.training.compute import choose_compute
     from gptsmith.training.speed import product_rate
 
     check_syntax(config)
     settings = load_config(yaml.safe_load(config.read_text(encoding="utf-8")))
-    print(_plan(config))
+    # What would run now, and all that a run from the beginning would.
+    plan, whole = (_dry_run(config, *options) for options in ((), ("--forceall",)))
+    print(_plan(config, _jobs(plan)))
     found = requirements_of(settings)
+    print(*describe(settings, found), sep="\n")
     execution = settings.execution
     compute = choose_compute(execution.device, settings.precision, min(cores, execution.threads))
     rates = {
         shape: product_rate(compute, rows, shape.d_model, shape.feedforward_width)
         for shape, rows in found.products.items()
     }
+    machine = Machine(str(compute.device), cores, rates)
+    stages = estimate_stages(settings, found, [Job(*job) for job in _jobs(whole)], machine)
+    estimate = estimate_json(settings, found, stages, machine)
     free = psutil.virtual_memory().available, shutil.disk_usage(Path.cwd()).free
-    print(*describe(settings, found, rates, str(compute.device), cores, *free), sep="\n")
+    print(*describe_estimate(stages, estimate, found, *free), sep="\n")
+    file = Path("results", settings.name, "estimate.json")
+    write_json(file, estimate)
+    print(f"written: {file} (the report compares it with what a run took)")
 
 
-def _plan(config: Path) -> str:
-    """What a dry run of Snakemake says it would do."""
+def _dry_run(config: Path, *options: str) -> str:
+    """What Snakemake says it would do."""
     if not Path("Snakefile").is_file():
         raise UserError(f"no Snakefile in {Path.cwd()}: run this in the project's folder")
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--configfile", str(config)]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *options, "--cores", "1", "--configfile", str(config)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if result.returncode:
         cause = re.search(r"^error: (.*)", result.stderr, re.MULTILINE | re.DOTALL)
         raise UserError(cause[1].strip() if cause else result.stderr.strip()[-2000:])
-    table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\S+ +\d+\n)*?)total", result.stdout + result.stderr, re.MULTILINE)
-    jobs = dict(line.split() for line in table[1].splitlines()) if table else {}
-    counted = [f"{rule} {count}" if int(count) > 1 else rule for rule, count in jobs.items() if rule != "all"]
-    total = sum(int(count) for rule, count in jobs.items() if rule != "all")
-    return f"{config}: {total} jobs ({', '.join(counted)})" if total else f"{config}: nothing to do, all is there"
+    return result.stdout + result.stderr
+
+
+JOB = re.compile(r"^(?:local)?rule (\S+):\n((?: {4}.*\n)*)", re.MULTILINE)
+FILE = re.compile(r"^ {4}(?:benchmark: logs/benchmarks|log: logs)/([^/\n]+)/(.*)\.(?:jsonl|log)", re.MULTILINE)
+
+
+def _jobs(dry_run: str) -> list[tuple[str, str]]:
+    """Rule and what of, as the job's benchmark or log is named."""
+    jobs = []
+    for rule, block in JOB.findall(dry_run):
+        files = FILE.findall(block)
+        if rule != "all":
+            jobs.append(files[-1] if files else (rule, ""))
+    return jobs
+
+
+def _plan(config: Path, jobs: list[tuple[str, str]]) -> str:
+    rules = Counter(rule for rule, _ in jobs)
+    counted = ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in rules.items())
+    return f"{config}: {len(jobs)} jobs ({counted})" if jobs else f"{config}: nothing to do, all is there"

@@ -1,5 +1,6 @@
 """The whole config: one YAML file, checked at once, every problem named with its place."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
@@ -157,6 +158,14 @@ def canonical_json(settings: Any) -> str:
     """Sorted, compact JSON; of a model only what differs from its defaults. Equal settings give equal text."""
     value = settings.model_dump(mode="json", exclude_defaults=True) if isinstance(settings, BaseModel) else settings
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def settings_hash(settings: Any) -> str:
+    """Of what a run computes, which leaves out how (`execution`); `settings` as JSON or a Config."""
+    if isinstance(settings, Config):
+        settings = settings.model_dump(mode="json", exclude_defaults=True)
+    settings = {key: value for key, value in settings.items() if key != "execution"}
+    return hashlib.sha256(canonical_json(settings).encode()).hexdigest()[:16]
 
 
 def _unknown(kind: str, name: str, known: Mapping[str, Any], place: str) -> Iterator[str]:

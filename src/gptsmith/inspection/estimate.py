@@ -5,19 +5,27 @@ forward. What a machine makes of them is measured by products of the model's own
 `REACHED`: the rest of the time goes into everything that is no product.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.datasets import Dataset
+from gptsmith.config.generation import Generation
 from gptsmith.config.load import Config
 from gptsmith.config.runs import LastBlocks, LoRAOnly, Run
 from gptsmith.inspection.samples import Lengths
 from gptsmith.model.accounting import FLOAT32_BYTES, block_at_flops, block_flops, head_flops, weight_bytes
-from gptsmith.scheduling.resources import inference_memory_mb, training_memory_mb
+from gptsmith.scheduling.resources import inference_tensors_mb, training_tensors_mb
 
+SPLITS = ("train", "validation", "test")
 REACHED = 0.5
+START_SECONDS = 3.5
+"""Of Python and torch."""
+START_MB = 400
+"""Likewise."""
 STEP_SECONDS = 0.004
 """Of Python and of the optimizer for a small model, a step."""
 MEMORY_BYTES_PER_SECOND = 1e10
@@ -27,20 +35,27 @@ DECODED_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Work:
-    """Of one job."""
+    """Of one job, from its start to its end."""
 
-    name: str
+    rule: str
+    what: str
+    """A model or a run."""
     flops: float
     steps: float
     read_bytes: float
     """Weights that decoding reads again for every token."""
     shape: Architecture
     memory_mb: int
+    """At its peak, of one process."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule} {self.what}"
 
     def seconds(self, flops_per_second: float) -> float:
         """On a machine that multiplies matrices of the model's widths so fast."""
         computing = self.flops / (REACHED * flops_per_second)
-        return computing + self.steps * STEP_SECONDS + self.read_bytes / MEMORY_BYTES_PER_SECOND
+        return START_SECONDS + computing + self.steps * STEP_SECONDS + self.read_bytes / MEMORY_BYTES_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -75,19 +90,20 @@ def pretraining_work(config: Config, name: str, shape: Architecture, lengths: Ma
     window = settings.window or shape.context_length
     tokens = sum(
         float(lengths[dataset].whole.sum() + len(lengths[dataset].texts))
-        * lengths[dataset].scale(config.datasets[dataset].split.train)
+        * lengths[dataset].scale(_shares(config.datasets[dataset], lengths[dataset])["train"])
         for dataset in settings.datasets
     )
     windows = tokens / (settings.stride or window)
     forward = windows * _language_flops(shape, np.array([window]), window)
     training = settings.training
     return Work(
-        f"pretrain {name}",
+        "pretrain",
+        name,
         flops=3 * training.epochs * forward + 0.1 * training.evaluations * forward,
         steps=training.epochs * windows / training.batch_size,
         read_bytes=0,
         shape=shape,
-        memory_mb=training_memory_mb(shape, training, window, config.execution.processes),
+        memory_mb=START_MB + training_tensors_mb(shape, training, window),
     )
 
 
@@ -101,45 +117,83 @@ def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -
         forward = _classification_flops(shape, read)
     else:
         forward = _language_flops(shape, read, int(np.minimum(lengths.texts + 1, read).sum()))
-    training, split = run.training, dataset.split
-    train_scale = lengths.scale(split.train)
-    validation = training.evaluations * forward * lengths.scale(split.validation)
-    once, each = _passes(run, shape)
+    training, split = run.training, _shares(dataset, lengths)
+    frozen, each = _passes(run, shape)
+    if run.trained_blocks is None:  # nothing is stored
+        frozen, each = 0.0, frozen + each
+    validation = training.evaluations * (1 - frozen) * forward * lengths.scale(split["validation"])
     length = int(read.max(initial=1))
-    jobs = [
-        Work(
-            f"finetune {name}",
-            flops=forward * train_scale * (once + each * training.epochs) + validation,
-            steps=training.epochs * len(read) * train_scale / training.batch_size,
-            read_bytes=0,
-            shape=shape,
-            memory_mb=training_memory_mb(shape, training, length, config.execution.processes),
-        )
-    ]
-    if is_classification:
-        answered = forward * lengths.scale(split.validation + split.test)
-        jobs.append(Work(f"predict {name}", answered, 0, 0, shape, inference_memory_mb(shape, 64, length)))
-        return jobs
-    asked = config.runs[name].generation
-    batch, longest = (asked.batch_size, asked.max_new_tokens) if asked else (DECODED_AT_ONCE, 64)
-    rows = len(read) * lengths.scale(split.test)
-    one_token = _language_flops(shape, np.array([1]), 1)
+    shares = {"train": split["train"], "validation": split["validation"]} | (
+        {"test": split["test"]} if is_classification else {}
+    )
+    jobs = (
+        [
+            _feature_work(config, name, shape, part, frozen * forward * lengths.scale(share), length)
+            for part, share in shares.items()
+        ]
+        if run.trained_blocks is not None
+        else []
+    )
     jobs.append(
         Work(
-            f"generate {name}",
-            # Its own answer a token at a time, and how probable the reference is.
-            flops=2 * forward * lengths.scale(split.test) + rows * longest * one_token,
-            steps=rows / batch * longest,
-            read_bytes=max(1, rows / batch) * longest * weight_bytes(shape),
+            "finetune",
+            name,
+            flops=forward * lengths.scale(split["train"]) * each * training.epochs + validation,
+            steps=training.epochs * len(read) * lengths.scale(split["train"]) / training.batch_size,
+            read_bytes=0,
             shape=shape,
-            memory_mb=inference_memory_mb(shape, batch, shape.context_length),
+            memory_mb=START_MB + training_tensors_mb(shape, training, length),
         )
     )
+    if is_classification:
+        answered = (1 - frozen) * forward * lengths.scale(split["validation"] + split["test"])
+        memory_mb = START_MB + inference_tensors_mb(shape, DECODED_AT_ONCE, length)
+        return [*jobs, Work("predict", name, answered, 0, 0, shape, memory_mb)]
+    asked = run.generation or Generation()
+    rows = len(read) * lengths.scale(split["test"])
+    batches = math.ceil(rows / asked.batch_size)
+    for rule, answer, longest in (
+        # A model that was not fine-tuned does not know when to end.
+        ("generate_before", float(asked.max_new_tokens), asked.max_new_tokens),
+        (
+            "generate",
+            float(np.minimum(lengths.texts + 1, asked.max_new_tokens).mean()),
+            min(int(lengths.texts.max(initial=0)) + 1, asked.max_new_tokens),
+        ),
+    ):
+        one_token = _language_flops(shape, np.array([1]), 1)
+        jobs.append(
+            Work(
+                rule,
+                name,
+                # The prompt and the answer a token at a time, and how probable the reference is.
+                flops=2 * forward * lengths.scale(split["test"]) + rows * answer * one_token,
+                steps=batches * longest,
+                read_bytes=batches * longest * weight_bytes(shape),
+                shape=shape,
+                memory_mb=START_MB + inference_tensors_mb(shape, asked.batch_size, int(lengths.whole.max(initial=1))),
+            )
+        )
     return jobs
 
 
+def _shares(dataset: Dataset, lengths: Lengths) -> dict[str, float]:
+    """Of all rows in each split; generated ones say themselves which they belong to."""
+    generated = {split: lengths.generated.get(split, 0) for split in SPLITS}
+    read = lengths.rows - sum(generated.values())
+    return {split: (getattr(dataset.split, split) * read + n) / max(1, lengths.rows) for split, n in generated.items()}
+
+
+def _feature_work(config: Config, name: str, shape: Architecture, split: str, flops: float, length: int) -> Work:
+    run = config.runs[name]
+    folder = f"{run.model}/{run.dataset}/last-{run.trained_blocks}/length-{run.max_length or 'whole'}"
+    memory_mb = START_MB + inference_tensors_mb(shape, DECODED_AT_ONCE, length)
+    return Work("trunk_features", f"{folder}/{split}", flops, 0, 0, shape, memory_mb)
+
+
 def _passes(run: Run, shape: Architecture) -> tuple[float, float]:
-    """How many times the way forward is paid for once, and in each epoch."""
+    """The share of the way forward that is computed once and stored, and how many times all of it is paid for in each
+    epoch."""
     match run.trainable:
         case LastBlocks(last_blocks=n):
             trained = min(1.0, n / shape.n_layers)
@@ -164,8 +218,11 @@ def _language_flops(shape: Architecture, lengths: np.ndarray, targets: int) -> f
     return blocks + head_flops(shape, targets, shape.vocab_size)
 
 
-def disk_bytes(config: Config, file_bytes: Mapping[str, int], lengths: Mapping[str, Mapping[str, Lengths]]) -> float:
-    """What the runs leave: prepared texts, tokens, checkpoints, features; and a training's state while it lasts.
+def disk_bytes(
+    config: Config, file_bytes: Mapping[str, int], lengths: Mapping[str, Mapping[str, Lengths]]
+) -> tuple[float, float]:
+    """What the runs leave (prepared texts, tokens, checkpoints, features), and what a training's state takes beside it
+    while it lasts.
 
     lengths: by tokenizer and dataset.
     """
@@ -178,6 +235,7 @@ def disk_bytes(config: Config, file_bytes: Mapping[str, int], lengths: Mapping[s
             downloaded = config.models[name].huggingface is not None
             total += FLOAT32_BYTES * shape.n_parameters * (2 if downloaded else 1)
     largest_state = 0.0
+    stored: dict[tuple[object, ...], float] = {}
     for run in config.runs.values():
         if (shape := shape_of(config, run.model)) is None:
             continue
@@ -186,5 +244,7 @@ def disk_bytes(config: Config, file_bytes: Mapping[str, int], lengths: Mapping[s
         one = lengths.get(config.models[run.model].tokenizer, {}).get(run.dataset)
         if run.trained_blocks is not None and one is not None:
             features = FLOAT32_BYTES * shape.d_model * float(one.whole.sum()) * one.scale(1)
-            total += min(features, 3e9 * config.execution.features_gb)
-    return total + largest_state
+            # Runs that freeze the same share them.
+            key = (run.model, run.dataset, run.trained_blocks, run.max_length)
+            stored[key] = min(features, 3e9 * config.execution.features_gb)
+    return total + sum(stored.values()), largest_state

@@ -1,7 +1,8 @@
 """What the runs of a config need, in numbers and in plain lines."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -9,10 +10,6 @@ from gptsmith.config.architecture import Architecture
 from gptsmith.config.load import Config
 from gptsmith.inspection.estimate import Cut, Work, cut_off, disk_bytes, pretraining_work, run_work, shape_of
 from gptsmith.inspection.samples import Lengths, count_tokens, find_raw, read_sample
-
-JOB_SECONDS = 4
-"""Of each job around its work, such as the start of Python and torch."""
-JOBS_OF_A_RUN = 12
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,14 @@ class Requirements:
     """Jobs and how many there are of each."""
     products: dict[Architecture, int]
     """By shape, rows of the products that a training mostly is."""
+    shapes: dict[str, Architecture]
+    """By model."""
+    file_bytes: dict[str, int]
+    """By dataset."""
     disk_bytes: float
+    """What the runs leave."""
+    state_bytes: float
+    """What trainings take beside it while they last."""
 
 
 def requirements_of(config: Config) -> Requirements:
@@ -57,20 +61,15 @@ def requirements_of(config: Config) -> Requirements:
         work += [(job, len(run.seeds)) for job in run_work(config, name, shape, one)]
         rows = run.training.micro_batch_size or run.training.batch_size
         products[shape] = max(1, round(rows * float(np.minimum(one.whole, cuts[name].limit).mean())))
+    shapes = {name: shape for name in models if (shape := shape_of(config, name)) is not None}
     sizes = {name: sample.file_bytes for name, sample in samples.items()}
-    return Requirements(lengths, unknown, cuts, work, products, disk_bytes(config, sizes, lengths))
+    archives = {name: file.stat().st_size for name in sizes if (file := Path("data/raw", name, "archive")).is_file()}
+    left, state = disk_bytes(config, {name: size + archives.get(name, 0) for name, size in sizes.items()}, lengths)
+    return Requirements(lengths, unknown, cuts, work, products, shapes, sizes, left, state)
 
 
-def describe(
-    config: Config,
-    found: Requirements,
-    rates: Mapping[Architecture, float],
-    device: str,
-    cores: int,
-    free_memory: float,
-    free_disk: float,
-) -> Iterator[str]:
-    """Plain lines. `rates` are floating-point operations a second of products as in `found.products`."""
+def describe(config: Config, found: Requirements) -> Iterator[str]:
+    """What is cut off and what is not known, in plain lines."""
     for name, cut in found.cuts.items():
         run = config.runs[name]
         lengths = found.lengths[config.models[run.model].tokenizer][run.dataset]
@@ -83,21 +82,6 @@ def describe(
             yield from _too_long(name, config, lengths)
     if found.unknown:
         yield f"not known before it is there, and left out of what follows: {', '.join(found.unknown)}"
-    seconds = [(job.name, count, job.seconds(rates[job.shape])) for job, count in found.work if job.shape in rates]
-    for name, count, each in seconds:
-        yield f"  {name}: {duration(each)}" + (f", {count} times" if count > 1 else "")
-    if not seconds:
-        yield "time and memory: not known yet"
-        return
-    at_once = max(1, min(cores // max(1, config.execution.threads), max((n for _, n, _ in seconds), default=1)))
-    total = sum(count * each for _, count, each in seconds) / at_once
-    # The jobs of a run mostly wait for each other; those of several runs go side by side.
-    total += JOB_SECONDS * JOBS_OF_A_RUN * max(1, len(config.runs) / cores)
-    speed = ", ".join(f"{rate / 1e9:,.0f}" for rate in rates.values())
-    yield f"time: roughly {duration(total)} on {device} ({cores} cores; {speed} GFLOP/s in products of this size)"
-    memory = 1e6 * max((job.memory_mb for job, _ in found.work), default=0)
-    yield _of("memory", memory, free_memory, "a job at most")
-    yield _of("disk", found.disk_bytes, free_disk, "about")
 
 
 def _too_long(name: str, config: Config, lengths: Lengths) -> Iterator[str]:
@@ -107,11 +91,6 @@ def _too_long(name: str, config: Config, lengths: Lengths) -> Iterator[str]:
             f"{name}: {n} rows looked at do not fit the context of {shape.context_length} tokens: one of them in the "
             f"test split would stop the run. Raise context_length to {int(lengths.whole.max())} or remove them."
         )
-
-
-def _of(what: str, needed: float, free: float, words: str) -> str:
-    line = f"{what}: {words} {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free"
-    return f"{line} - not enough" if needed > free else line
 
 
 def duration(seconds: float) -> str:

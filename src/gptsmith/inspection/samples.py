@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Sample:
     rows: int
     """Of the file: estimated from its size where the sample is not all of it."""
     file_bytes: int
+    generated: Mapping[str, int]
+    """Split -> rows, of those that are generated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,8 @@ class Lengths:
     """(rows,) int64"""
     rows: int
     """Of the whole file."""
+    generated: Mapping[str, int] = field(default_factory=dict)
+    """Split -> rows, of those that are generated."""
 
     @property
     def whole(self) -> np.ndarray:
@@ -84,24 +88,27 @@ def read_sample(path: Path, dataset: Dataset) -> Sample:
         else:
             texts += columns["text"]
         n_bytes += sum(len(value.encode()) for values in columns.values() for value in values)
-    size, rows = path.stat().st_size, len(texts)
+    size, rows, generated = path.stat().st_size, len(texts), dict[str, int]()
     if not is_whole:
         estimate = size / n_bytes * rows
         rows = pq.read_metadata(path).num_rows if dataset.format.type == "parquet" else round(estimate)
     if isinstance(dataset, InstructionDataset) and (wanted := dataset.mechanical) is not None:
         drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=0)
+        generated = {split: len(items) for split, items in drawn.items()}
         items = [item for split in drawn.values() for item in split]
         prompts += [format_prompt(item.instruction, item.input, dataset.prompt) for item in items]
         texts += [item.output for item in items]
         rows += len(items)
-    return Sample(prompts or [""] * len(texts), texts, rows, size)
+    return Sample(prompts or [""] * len(texts), texts, rows, size, generated)
 
 
 def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> dict[str, Lengths]:
     """By dataset, for the tokenizer `name`: the one that is there, or one trained on the samples."""
     tokenizer = _tokenizer(name, config.tokenizers[name], samples)
     return {
-        dataset: Lengths(_lengths(sample.prompts, tokenizer), _lengths(sample.texts, tokenizer), sample.rows)
+        dataset: Lengths(
+            _lengths(sample.prompts, tokenizer), _lengths(sample.texts, tokenizer), sample.rows, sample.generated
+        )
         for dataset, sample in samples.items()
     }
 

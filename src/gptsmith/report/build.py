@@ -20,7 +20,8 @@ from gptsmith.report.items import predictions_table, responses_table
 from gptsmith.report.models import model_views
 from gptsmith.report.results import RunResults, read_object, read_run
 from gptsmith.report.runs import Comparison, Table, comparisons, results_table, settings_of, siblings
-from gptsmith.report.stages import read_stages
+from gptsmith.report.stage_graph import stage_graph
+from gptsmith.report.stages import read_estimate, read_stages
 from gptsmith.report.text import plain, untrusted
 
 FOLDER = Path(__file__).parent
@@ -52,17 +53,21 @@ def build_report(
     verifications: dict[str, Path],
     output: Path,
     pretraining: dict[str, Path] | None = None,
+    estimate: Path | None = None,
+    folders: list[Path] | None = None,
 ) -> None:
     """Write the HTML report of all runs in `settings`; equal files give an equal report.
 
     `results` is the folder results/<name>; `prepared` maps a dataset to its report.json, `verifications`
     a model to its verification.json, `pretraining` a model to the history of its pretraining; `stages`
-    are benchmark files. Raises UserError where a file is missing or broken.
+    are benchmark files, `estimate` is what `gptsmith check` expected, `folders` are all that the run left on the disk.
+    Raises UserError where a file is missing or broken.
     """
     config = load_config(settings)
     datasets = {dataset: read_object(path) for dataset, path in prepared.items()}
     runs = [read_run(results / run) for run in config.runs]
-    timed = read_stages(stages)
+    expected = read_object(estimate) if estimate else None
+    timed = read_stages(stages, expected)
     provenances = [seed.provenance for run in runs for seed in run.seeds]
     template = _environment().get_template("report.html.jinja")
     script = (FOLDER / "report.js").read_text(encoding="utf-8")
@@ -77,6 +82,8 @@ def build_report(
         runs=[_run_view(place, run, config, datasets) for place, run in enumerate(runs)],
         siblings=siblings(config, runs),
         stages=timed,
+        stage_graph=stage_graph(timed, {run: settings.model for run, settings in config.runs.items()}),
+        estimate=read_estimate(expected, timed, settings, folders or []) if expected else None,
         settings=yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=100),
         file_name=shlex.quote(f"{name}.yaml"),
         commits=sorted({provenance["git_commit"] for provenance in provenances if provenance["git_commit"]}),

@@ -97,6 +97,11 @@ def moment(timestamp: str) -> str:
     return datetime.fromisoformat(timestamp).strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
+def times(factor: float) -> str:
+    """`1.2 times`, `0.47 times`."""
+    return f"{factor:.1f} times" if factor >= 1 else f"{factor:.2f} times"
+
+
 def memory(megabytes: float | None) -> str:
     if megabytes is None:
         return "–"

@@ -17,22 +17,32 @@ def data_memory_mb(input_mb: float) -> int:
     return BASE_MB + round(4 * input_mb)
 
 
-def training_memory_mb(architecture: Architecture, training: Training, length: int, processes: int) -> int:
-    """For a training on sequences of at most `length` tokens."""
+def training_tensors_mb(architecture: Architecture, training: Training, length: int) -> int:
+    """What one process of a training on sequences of at most `length` tokens holds."""
     # A process has weights, gradients, both moments of AdamW and the best weights so far, and the first writes them.
     weights = 4 * 6 * architecture.n_parameters
     # Each block keeps for `backward` some ten vectors of its width a token, and three of the feed-forward layer's.
     widths = 10 * architecture.d_model + 3 * architecture.feedforward_width
     tokens = (training.micro_batch_size or training.batch_size) * length
     activations = 4 * tokens * architecture.n_layers * widths
-    return BASE_MB + processes * (1000 + round((weights + activations) / 1e6))
+    return round((weights + activations) / 1e6)
+
+
+def training_memory_mb(architecture: Architecture, training: Training, length: int, processes: int) -> int:
+    """For a training on sequences of at most `length` tokens."""
+    return BASE_MB + processes * (1000 + training_tensors_mb(architecture, training, length))
+
+
+def inference_tensors_mb(architecture: Architecture, rows: int, length: int) -> int:
+    """What prediction or generation holds: `rows` sequences of at most `length` tokens at once, keys and values."""
+    weights = 4 * 2 * architecture.n_parameters
+    activations = 4 * rows * length * (2 * architecture.n_layers + 8) * architecture.d_model
+    return round((weights + activations) / 1e6)
 
 
 def inference_memory_mb(architecture: Architecture, rows: int, length: int) -> int:
-    """For prediction or generation: `rows` sequences of at most `length` tokens at once, with keys and values."""
-    weights = 4 * 2 * architecture.n_parameters
-    activations = 4 * rows * length * (2 * architecture.n_layers + 8) * architecture.d_model
-    return BASE_MB + round((weights + activations) / 1e6)
+    """For prediction or generation."""
+    return BASE_MB + inference_tensors_mb(architecture, rows, length)
 
 
 def weights_memory_mb(architecture: Architecture) -> int:
