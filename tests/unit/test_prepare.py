@@ -18,7 +18,7 @@ from gptsmith.data import prepared, readers
 from gptsmith.data.mechanical import Item
 from gptsmith.data.parts import write_part
 from gptsmith.data.prepare import prepare, prepare_parts
-from gptsmith.data.prepared import SCHEMAS, SPLITS, read_report, read_split
+from gptsmith.data.prepared import SCHEMAS, SPLITS, near_copies_in_train, read_report, read_split
 from gptsmith.data.shards import Shard
 from gptsmith.errors import UserError
 
@@ -499,8 +499,14 @@ def test_near_duplicates_are_counted(tmp_path: Path) -> None:
     where = {row["id"]: split for split in SPLITS for row in splits[split]}
     pairs = [frozenset((where[row], where[60 + row])) for row in range(20)]
     across = {f"{a}/{b}": pairs.count(frozenset((a, b))) for a, b in (name.split("/") for name in NO_OVERLAPS)}
+    in_train = report["near_duplicates"].pop("in_train")
     assert report["near_duplicates"] == {"similarity": 0.8, "rows": 20, "across": across}
     assert sum(across.values())
+    for split in ("validation", "test"):
+        # Rows 0 to 19 and 60 to 79 are pairs.
+        pairs = {row: (row + 60) % 120 for row in where if (row < 20 or row >= 60) and where[row] == split}
+        assert in_train[split] == {str(a): b for a, b in pairs.items() if where[b] == "train"}
+    assert in_train["test"]
     assert report["rows"] == 80
 
 
@@ -509,6 +515,7 @@ def test_near_duplicates_are_removed(tmp_path: Path) -> None:
     assert sorted(row["id"] for split in SPLITS for row in splits[split]) == list(range(60))
     assert report["dropped"] == {"duplicate": 0, "near_duplicate": 20, "undersampled": 0}
     assert report["near_duplicates"]["rows"] == 0
+    assert report["near_duplicates"]["in_train"] == {"validation": {}, "test": {}}
     _, report = run(tmp_path, near_csv(), dataset_of("classification", "csv"))
     assert "near_duplicates" not in report
     assert report["rows"] == 80
@@ -521,6 +528,27 @@ def test_near_duplicates_of_a_given_test_split_are_removed_elsewhere(tmp_path: P
     splits, report = run(tmp_path, header + "".join(lines[:60]), dataset, test=tmp_path / "test.csv")
     assert len(splits["test"]) == 21
     assert report["dropped"]["near_duplicate"] == 20
+    assert report["near_duplicates"]["in_train"]["test"] == {}
+
+
+def test_near_copies_of_a_given_test_split_are_named(tmp_path: Path) -> None:
+    header, *lines = near_csv().splitlines(keepends=True)
+    (tmp_path / "test.csv").write_text(header + "".join(lines[60:]) + lines[60].replace("!", "?"))
+    dataset = dataset_of("classification", "csv", test_file="test.csv", near_duplicates="report")
+    splits, report = run(tmp_path, header + "".join(lines[:60]), dataset, test=tmp_path / "test.csv")
+    train = {row["id"] for row in splits["train"]}
+    # Test rows 0 to 19 come first, and row 20 is another copy of the first one; training rows start at 21.
+    expected = {str(row): 21 + row for row in range(20) if 21 + row in train} | ({"20": 21} if 21 in train else {})
+    assert report["near_duplicates"]["in_train"]["test"] == expected
+    assert len(expected) > 10
+
+
+def test_rows_that_resemble_the_same_row_count_as_near_copies() -> None:
+    near, splits = np.array([-1, 0, 0, -1, 3, -1]), [1, 0, 2, 0, 2, 2]  # row 0 is in validation
+    report = stage._near_report(near, np.array(splits))
+    assert near_copies_in_train(report, "test") == {2: 1, 4: 3}
+    assert near_copies_in_train(report, "validation") == {0: 1}
+    assert near_copies_in_train({}, "test") is None
 
 
 def test_near_duplicates_of_instructions_are_of_the_question(tmp_path: Path) -> None:

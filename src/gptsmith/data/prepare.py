@@ -133,8 +133,8 @@ def _prepare_classification(
 
     equal = find_equal_rows(digests)
     distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
-    near = _near_duplicates(parts, dataset, distinct, len(digests), n_given)
-    different = _without(distinct, near, dataset)
+    near = _near_duplicates(parts, dataset, distinct, len(digests))
+    different = _without(distinct, near, dataset, n_given)
     kept = different
     given, others = _apart(different, n_given)
     if dataset.balance == "undersample" and len(others):
@@ -199,8 +199,8 @@ def _prepare_instruction(
     equal = find_equal_rows(np.concatenate([digests, digests_of((item.instruction, item.input) for _, item in items)]))
     first = first_occurrences(equal)
     distinct = first[first < len(digests)] if dataset.deduplicate else np.arange(len(digests))
-    near = _near_duplicates(parts, dataset, distinct, len(digests), n_given)
-    kept = _without(distinct, near, dataset)
+    near = _near_duplicates(parts, dataset, distinct, len(digests))
+    kept = _without(distinct, near, dataset, n_given)
     fresh = [items[row - len(digests)] for row in first[first >= len(digests)]]
 
     found, codes = _read_names(parts, "category", len(digests))
@@ -275,19 +275,13 @@ def _near_duplicates(
     dataset: ClassificationDataset | InstructionDataset,
     distinct: np.ndarray,
     n_rows: int,
-    n_given: int,
 ) -> np.ndarray | None:
-    """As from `find_near_duplicates`, among the rows `distinct`; None where the dataset ignores them.
-
-    A given test split is as it is: its rows may be earlier ones, but count as different from each other.
-    """
+    """As from `find_near_duplicates`, among the rows `distinct`; None where the dataset ignores them."""
     if dataset.near_duplicates == "ignore":
         return None
     chosen = np.zeros(n_rows, bool)
     chosen[distinct] = True
-    similar = find_near_duplicates(_questions(parts, dataset.task, chosen), n_rows)
-    similar[:n_given] = -1
-    return similar
+    return find_near_duplicates(_questions(parts, dataset.task, chosen), n_rows)
 
 
 def _questions(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator[tuple[int, str]]:
@@ -300,9 +294,12 @@ def _questions(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator
 
 
 def _without(
-    rows: np.ndarray, near: np.ndarray | None, dataset: ClassificationDataset | InstructionDataset
+    rows: np.ndarray, near: np.ndarray | None, dataset: ClassificationDataset | InstructionDataset, n_given: int
 ) -> np.ndarray:
-    return rows[near[rows] < 0] if near is not None and dataset.near_duplicates == "remove" else rows
+    """A given test split stays as it is."""
+    if near is None or dataset.near_duplicates != "remove":
+        return rows
+    return rows[(near[rows] < 0) | (rows < n_given)]
 
 
 def _dropped_as_near(
@@ -312,7 +309,8 @@ def _dropped_as_near(
 
 
 def _near_report(near: np.ndarray | None, assigned: np.ndarray) -> dict[str, Any]:
-    """How many rows that were kept are nearly the same as an earlier one, and of which splits the two are."""
+    """How many rows that were kept are nearly the same as an earlier one, of which splits the two are, and which
+    training row a row of the other splits is nearly the same as."""
     if near is None:
         return {}
     rows = np.flatnonzero((near >= 0) & (assigned >= 0))
@@ -322,7 +320,20 @@ def _near_report(near: np.ndarray | None, assigned: np.ndarray) -> dict[str, Any
         f"{SPLITS[one]}/{SPLITS[other]}": int(np.count_nonzero((pairs[0] == one) & (pairs[1] == other)))
         for one, other in combinations(range(len(SPLITS)), 2)
     }
-    return {"near_duplicates": {"similarity": SIMILARITY, "rows": len(rows), "across": across}}
+    in_train = {split: _copies_in_train(near, assigned, split) for split in ("validation", "test")}
+    return {"near_duplicates": {"similarity": SIMILARITY, "rows": len(rows), "across": across, "in_train": in_train}}
+
+
+def _copies_in_train(near: np.ndarray, assigned: np.ndarray, split: str) -> dict[str, int]:
+    """Id of each row of the split that is nearly the same as a training row, or as a row that a training row is nearly
+    the same as too, and the id of the first such training row."""
+    original = np.where(near >= 0, near, np.arange(len(near)))
+    train = np.flatnonzero(assigned == SPLITS.index("train"))
+    originals, first = np.unique(original[train], return_index=True)
+    rows = np.flatnonzero(assigned == SPLITS.index(split))
+    rows = rows[np.isin(original[rows], originals)]
+    copies = train[first[np.searchsorted(originals, original[rows])]]
+    return {str(row): int(copy) for row, copy in zip(rows, copies, strict=True)}
 
 
 def _apart(rows: np.ndarray, n_given: int) -> tuple[np.ndarray, np.ndarray]:

@@ -130,5 +130,13 @@ def read_report(folder: Path) -> dict[str, Any]:
     return report
 
 
+def near_copies_in_train(report: Mapping[str, Any], split: str) -> dict[int, int] | None:
+    """Ids of the rows of `split` ("validation" or "test") that are nearly equal to a training row, and that row's id;
+    None where the dataset was not searched for near-duplicates. `report` is what `read_report` gives."""
+    if "near_duplicates" not in report:
+        return None
+    return {int(row): copy for row, copy in report["near_duplicates"]["in_train"][split].items()}
+
+
 def _split_path(folder: Path, split: str) -> Path:
     return folder / f"{split}.parquet"
