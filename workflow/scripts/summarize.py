@@ -5,7 +5,7 @@ from pathlib import Path
 from gptsmith.command import argument_parser, run
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.config.runs import Run
-from gptsmith.data.prepared import read_report
+from gptsmith.data.prepared import near_copies_in_train, read_report
 from gptsmith.evaluation.summarize import summarize_classification, summarize_instructions
 
 
@@ -26,6 +26,7 @@ def main() -> None:
         "dataset": run_settings.dataset,
         "model": run_settings.model,
         "baselines": results / "baselines.parquet",
+        "near_copies": near_copies_in_train(report, "test"),
         "settings": settings,
         "output": arguments.output,
     }

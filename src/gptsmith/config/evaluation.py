@@ -1,4 +1,4 @@
-"""How sure the measured numbers are: the settings of the bootstrap intervals."""
+"""What is measured, and how sure it is: the settings of the bootstrap intervals and of the threshold."""
 
 from typing import Annotated
 
@@ -18,3 +18,6 @@ class Evaluation(BaseModel):
     """How often the test items are resampled."""
     seed: NonNegativeInt = 123
     """Seed of the resampling."""
+    threshold_recall: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """With two classes: the recall that the threshold must reach on the validation split. Among those that do, the one
+    of highest F1 is taken."""

@@ -7,7 +7,7 @@ sums and matrix products, and the value on the test set itself by weights of one
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,11 @@ class Estimate:
         return float(low), float(high)
 
 
-def bootstrap(statistic: Statistic, n_items: int, settings: Evaluation) -> dict[str, Estimate]:
+Estimates = dict[str, Estimate]
+"""Metric -> estimate."""
+
+
+def bootstrap(statistic: Statistic, n_items: int, settings: Evaluation) -> Estimates:
     """Estimate every metric of `statistic`. Equal `n_items` and settings give the same resamples, so
     estimates of several models on the same items can be subtracted and averaged."""
     values = on_all_items(statistic, n_items)
@@ -64,7 +68,21 @@ def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(value, np.mean([estimate.resampled for estimate in estimates], axis=0))
 
 
-def flat_metrics(split: str, estimates: dict[str, Estimate], confidence: float) -> dict[str, float]:
+def mean_estimates(models: Collection[Estimates]) -> Estimates:
+    """The mean of each metric over models, as `mean_estimate`."""
+    return {metric: mean_estimate([estimates[metric] for estimates in models]) for metric in next(iter(models))}
+
+
+def described(estimates: Estimates, value: str, confidence: float) -> dict[str, dict[str, Any]]:
+    """Each estimate as {<value>: ..., "low": ..., "high": ...}."""
+    numbers = {}
+    for name, estimate in estimates.items():
+        low, high = estimate.interval(confidence)
+        numbers[name] = {value: estimate.value, "low": low, "high": high}
+    return numbers
+
+
+def flat_metrics(split: str, estimates: Estimates, confidence: float) -> dict[str, float]:
     """Keys <split>_<metric>, <split>_<metric>_low and <split>_<metric>_high."""
     metrics: dict[str, float] = {}
     for name, estimate in estimates.items():

@@ -8,6 +8,8 @@ one, each is computed for every class against the rest and averaged (macro). The
   macro average is over the classes where the metric is defined;
 - equal scores are one threshold, so ROC AUC counts a tied pair as half right;
 - average precision is the sum over thresholds of precision times gain in recall, not interpolated.
+
+What the probabilities are worth as such (log loss, Brier score, calibration error) is about all classes at once.
 """
 
 from collections.abc import Callable
@@ -21,22 +23,30 @@ from gptsmith.config.evaluation import Evaluation
 from gptsmith.errors import UserError
 from gptsmith.evaluation.bootstrap import (
     Array,
+    Estimates,
     Statistic,
     bootstrap,
     flat_metrics,
     null_where_undefined,
     on_all_items,
 )
+from gptsmith.evaluation.calibration import calibration_statistic
 from gptsmith.evaluation.tables import read_groups
+from gptsmith.evaluation.thresholds import best_threshold
 from gptsmith.files import write_json
 
-METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision")
+RATES = ("precision", "recall", "f1")
+METRICS = (
+    *("accuracy", *RATES, "roc_auc", "average_precision"),
+    *("log_loss", "brier_score", "calibration_error"),
+)
 
 _PROBABILITY = "probability_"
 
 
 def evaluate_classification(predictions: Path, positive_label: str | None, settings: Evaluation, output: Path) -> None:
-    """Write metrics.json of one model: the test split with intervals, the validation split without.
+    """Write metrics.json of one model: the test split with intervals, the validation split without; with two classes
+    also the threshold that the validation split gives, and what it does on the test split.
 
     Raises UserError when the predictions cannot be evaluated.
     """
@@ -49,6 +59,10 @@ def evaluate_classification(predictions: Path, positive_label: str | None, setti
         **flat_metrics("test", estimates, settings.confidence),
         **{f"validation_{name}": value for name, value in validation.items()},
     }
+    if positive_label is not None and (threshold := threshold_of(splits, positive_label, settings)) is not None:
+        rates = rates_at_threshold(test, positive_label, threshold, settings)
+        at_threshold = {f"{name}_at_threshold": estimate for name, estimate in rates.items()}
+        metrics |= {"threshold": threshold, **flat_metrics("test", at_threshold, settings.confidence)}
     write_json(output, null_where_undefined(metrics))
 
 
@@ -88,6 +102,47 @@ def validation_metrics(splits: dict[str, pd.DataFrame], positive_label: str | No
     return on_all_items(classification_statistic(validation, positive_label), len(validation))
 
 
+def threshold_of(splits: dict[str, pd.DataFrame], positive_label: str, settings: Evaluation) -> float | None:
+    """What the validation split of a two-class model gives; None where it has no positive text."""
+    if "validation" not in splits:
+        return None
+    rows = splits["validation"]
+    score = rows[_PROBABILITY + positive_label].to_numpy(np.float64)
+    return best_threshold((rows["label"] == positive_label).to_numpy(), score, settings.threshold_recall)
+
+
+def rates_at_threshold(
+    predictions: pd.DataFrame, positive_label: str, threshold: float, settings: Evaluation
+) -> Estimates:
+    """RATES of the positive of two classes, the answer where its probability is the threshold or more."""
+    (other,) = (label for label in labels_of(predictions) if label != positive_label)
+    is_positive = predictions[_PROBABILITY + positive_label] >= threshold
+    answered = predictions.assign(prediction=np.where(is_positive, positive_label, other))
+    return class_estimates(answered, [positive_label], settings)[positive_label]
+
+
+def class_estimates(predictions: pd.DataFrame, classes: list[str], settings: Evaluation) -> dict[str, Estimates]:
+    """RATES of single classes, each against the rest, by class."""
+    rates = _class_rates(predictions, classes)
+
+    def statistic(weights: Array) -> dict[str, Array]:
+        return {f"{name}/{place}": row for name, rows in rates(weights).items() for place, row in enumerate(rows.T)}
+
+    estimates = bootstrap(statistic, len(predictions), settings)
+    return {label: {name: estimates[f"{name}/{place}"] for name in RATES} for place, label in enumerate(classes)}
+
+
+def answers(predictions: pd.DataFrame) -> tuple[Array, NDArray[np.intp], NDArray[np.intp]]:
+    """Probabilities [items, classes], and the places of the true and of the predicted label [items]."""
+    labels = labels_of(predictions)
+    places = {label: place for place, label in enumerate(labels)}
+    probabilities = predictions[[_PROBABILITY + label for label in labels]].to_numpy(np.float64)
+    label, prediction = (
+        np.array([places[name] for name in predictions[kind]], np.intp) for kind in ("label", "prediction")
+    )
+    return probabilities, label, prediction
+
+
 def classification_statistic(predictions: pd.DataFrame, positive_label: str | None) -> Statistic:
     """The metrics named in METRICS, as a function of item weights (whole numbers).
 
@@ -97,27 +152,38 @@ def classification_statistic(predictions: pd.DataFrame, positive_label: str | No
     if positive_label is not None and positive_label not in labels:
         raise UserError(f"positive label {positive_label!r} is none of the predicted labels: {', '.join(labels)}")
     classes = labels if positive_label is None else [positive_label]
-    label, prediction = predictions["label"].to_numpy(), predictions["prediction"].to_numpy()
-    is_actual = np.stack([label == name for name in classes], axis=1).astype(np.float64)  # [items, classes]
-    is_predicted = np.stack([prediction == name for name in classes], axis=1).astype(np.float64)
-    is_right = (label == prediction).astype(np.float64)
+    label = predictions["label"].to_numpy()
+    is_right = (label == predictions["prediction"].to_numpy()).astype(np.float64)
+    rates, calibration = _class_rates(predictions, classes), calibration_statistic(*answers(predictions))
     areas = [_ranking_areas(predictions[_PROBABILITY + name].to_numpy(), label == name) for name in classes]
 
     def statistic(weights: Array) -> dict[str, Array]:
-        # Counts and values a class: [resamples, classes].
+        per_class = rates(weights)
+        roc_auc, average_precision = zip(*(area(weights) for area in areas), strict=True)
+        per_class |= {"roc_auc": np.stack(roc_auc, axis=1), "average_precision": np.stack(average_precision, axis=1)}
+        accuracy = weights @ is_right / weights.sum(axis=1)
+        macro = {name: _mean_where_defined(values) for name, values in per_class.items()}
+        return {"accuracy": accuracy} | macro | calibration(weights)
+
+    return statistic
+
+
+def _class_rates(predictions: pd.DataFrame, classes: list[str]) -> Callable[[Array], dict[str, Array]]:
+    """A function from weights [resamples, items] to each of RATES [resamples, classes]."""
+    label, prediction = predictions["label"].to_numpy(), predictions["prediction"].to_numpy()
+    is_actual = np.stack([label == name for name in classes], axis=1).astype(np.float64)  # [items, classes]
+    is_predicted = np.stack([prediction == name for name in classes], axis=1).astype(np.float64)
+
+    def rates(weights: Array) -> dict[str, Array]:
         true_positives = weights @ (is_actual * is_predicted)
         actual, predicted = weights @ is_actual, weights @ is_predicted
-        per_class = {
+        return {
             "precision": np.where(actual > 0, true_positives / np.maximum(predicted, 1), np.nan),
             "recall": np.where(actual > 0, true_positives / np.maximum(actual, 1), np.nan),
             "f1": np.where(actual > 0, 2 * true_positives / np.maximum(actual + predicted, 1), np.nan),
         }
-        roc_auc, average_precision = zip(*(area(weights) for area in areas), strict=True)
-        per_class |= {"roc_auc": np.stack(roc_auc, axis=1), "average_precision": np.stack(average_precision, axis=1)}
-        accuracy = weights @ is_right / weights.sum(axis=1)
-        return {"accuracy": accuracy} | {name: _mean_where_defined(values) for name, values in per_class.items()}
 
-    return statistic
+    return rates
 
 
 def _ranking_areas(scores: Array, is_positive: NDArray[np.bool_]) -> Callable[[Array], tuple[Array, Array]]:

@@ -5,7 +5,7 @@ a mean is about the choice of items, and differences are paired. How much seeds 
 deviation beside it.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,24 @@ import numpy as np
 import pandas as pd
 
 from gptsmith.config.evaluation import Evaluation
-from gptsmith.errors import UserError
-from gptsmith.evaluation.bootstrap import Estimate, bootstrap, mean_estimate, null_where_undefined
+from gptsmith.evaluation.bootstrap import (
+    Estimates,
+    Statistic,
+    bootstrap,
+    described,
+    mean_estimates,
+    null_where_undefined,
+)
 from gptsmith.evaluation.classification import (
     METRICS,
+    RATES,
+    class_estimates,
     classification_statistic,
+    labels_of,
+    rates_at_threshold,
     read_baseline_predictions,
     read_predictions,
+    threshold_of,
     validation_metrics,
 )
 from gptsmith.evaluation.instructions import (
@@ -28,10 +39,8 @@ from gptsmith.evaluation.instructions import (
     read_responses,
     response_statistic,
 )
+from gptsmith.evaluation.tables import check_same_items
 from gptsmith.files import write_json
-
-Estimates = dict[str, Estimate]
-"""Metric -> estimate."""
 
 
 def summarize_classification(
@@ -40,12 +49,14 @@ def summarize_classification(
     dataset: str,
     model: str,
     positive_label: str | None,
+    near_copies: Collection[int] | None,
     predictions: dict[int, Path],
     baselines: Path,
     settings: Evaluation,
     output: Path,
 ) -> None:
-    """Write summary.json of a classification run from the predictions.parquet of each seed.
+    """Write summary.json of a classification run from the predictions.parquet of each seed. `near_copies` are the test
+    items that are nearly training items, None where that is not known.
 
     Raises UserError when a file breaks its contract, or seeds and baselines are not about the same items.
     """
@@ -53,10 +64,13 @@ def summarize_classification(
     tests = {seed: parts["test"] for seed, parts in splits.items()}
     rivals = read_baseline_predictions(baselines)
     files = {predictions[seed]: items for seed, items in tests.items()}
-    _check_same_items(files | {baselines / name: items for name, items in rivals.items()}, "label")
+    check_same_items(files | {baselines / name: items for name, items in rivals.items()}, "label")
+
+    def statistic(items: pd.DataFrame) -> Statistic:
+        return classification_statistic(items, positive_label)
 
     def estimates(items: pd.DataFrame) -> Estimates:
-        return bootstrap(classification_statistic(items, positive_label), len(items), settings)
+        return bootstrap(statistic(items), len(items), settings)
 
     by_seed = {seed: estimates(items) for seed, items in tests.items()}
     by_baseline = {name: estimates(items) for name, items in rivals.items()}
@@ -77,8 +91,11 @@ def summarize_classification(
             }
             for metric in METRICS
         },
-        "baselines": {name: _described(theirs, "value", settings.confidence) for name, theirs in by_baseline.items()},
-        "comparisons": _comparisons(_mean(by_seed.values()), by_baseline, settings.confidence),
+        "baselines": {name: described(theirs, "value", settings.confidence) for name, theirs in by_baseline.items()},
+        "comparisons": _comparisons(mean_estimates(by_seed.values()), by_baseline, settings.confidence),
+        "classes": _classes(tests.values(), rivals, settings),
+        "threshold": None if positive_label is None else _threshold(splits, by_seed, positive_label, settings),
+        "without_near_copies": _without_near_copies(tests.values(), rivals, statistic, near_copies, settings),
     }
     write_json(output, null_where_undefined(summary))
 
@@ -88,6 +105,7 @@ def summarize_instructions(
     run: str,
     dataset: str,
     model: str,
+    near_copies: Collection[int] | None,
     responses: dict[int, Path],
     baselines: Path,
     before: Path,
@@ -95,7 +113,7 @@ def summarize_instructions(
     output: Path,
 ) -> None:
     """Write summary.json of an instruction run from the responses.jsonl of each seed, and of the model `before`
-    fine-tuning.
+    fine-tuning; `near_copies` as for a classification.
 
     Raises UserError when a file breaks its contract, or seeds and baselines are not about the same items.
     """
@@ -103,7 +121,7 @@ def summarize_instructions(
     start = read_responses(before)
     rivals = read_baseline_responses(baselines)
     files = {responses[seed]: items for seed, items in tests.items()} | {before: start}
-    _check_same_items(files | {baselines / name: items for name, items in rivals.items()}, "reference")
+    check_same_items(files | {baselines / name: items for name, items in rivals.items()}, "reference")
 
     rows = len(start)
     by_seed = {seed: bootstrap(response_statistic(items), rows, settings) for seed, items in tests.items()}
@@ -118,60 +136,122 @@ def summarize_instructions(
         "rows": rows,
         "confidence": settings.confidence,
         "metrics": _over_seeds(by_seed, settings.confidence),
-        "baselines": {name: _described(theirs, "value", settings.confidence) for name, theirs in by_baseline.items()},
-        "before": _described(at_start, "value", settings.confidence),
-        "comparisons": _comparisons(_mean(by_seed.values()), by_baseline | {"before": at_start}, settings.confidence),
+        "baselines": {name: described(theirs, "value", settings.confidence) for name, theirs in by_baseline.items()},
+        "before": described(at_start, "value", settings.confidence),
+        "comparisons": _comparisons(
+            mean_estimates(by_seed.values()), by_baseline | {"before": at_start}, settings.confidence
+        ),
         "categories": _categories(tests.values(), start, rivals, settings),
+        "without_near_copies": _without_near_copies(tests.values(), rivals, match_statistic, near_copies, settings),
     }
     write_json(output, null_where_undefined(summary))
+
+
+def _classes(
+    seeds: Collection[pd.DataFrame], baselines: dict[str, pd.DataFrame], settings: Evaluation
+) -> dict[str, Any]:
+    """Precision, recall and F1 of each class against the rest, over the seeds and of each baseline."""
+    first = next(iter(seeds))
+    labels, rows = labels_of(first), first["label"].value_counts()
+    ours = [class_estimates(items, labels, settings) for items in seeds]
+    theirs = {name: class_estimates(items, labels, settings) for name, items in baselines.items()}
+    return {
+        label: {
+            "rows": int(rows.get(label, 0)),
+            **described(mean_estimates([one[label] for one in ours]), "mean", settings.confidence),
+            "baselines": {name: described(one[label], "value", settings.confidence) for name, one in theirs.items()},
+        }
+        for label in labels
+    }
+
+
+def _threshold(
+    splits: dict[int, dict[str, pd.DataFrame]],
+    by_seed: dict[int, Estimates],
+    positive_label: str,
+    settings: Evaluation,
+) -> dict[str, Any] | None:
+    """What each seed's own threshold, chosen on its validation predictions, does to the rates on the test split, and
+    how that differs, paired, from the more probable label; None where no validation text is positive."""
+    thresholds = {seed: threshold_of(parts, positive_label, settings) for seed, parts in splits.items()}
+    rates = {
+        seed: rates_at_threshold(splits[seed]["test"], positive_label, threshold, settings)
+        for seed, threshold in thresholds.items()
+        if threshold is not None
+    }
+    if not rates:
+        return None
+    with_it, without = mean_estimates(rates.values()), mean_estimates(by_seed.values())
+    return {
+        "label": positive_label,
+        "least_recall": settings.threshold_recall,
+        "by_seed": {str(seed): threshold for seed, threshold in thresholds.items()},
+        "metrics": _over_seeds(rates, settings.confidence),
+        "differences": described(
+            {name: with_it[name] - without[name] for name in RATES}, "difference", settings.confidence
+        ),
+    }
+
+
+def _without_near_copies(
+    seeds: Collection[pd.DataFrame],
+    baselines: dict[str, pd.DataFrame],
+    statistic: Callable[[pd.DataFrame], Statistic],
+    near_copies: Collection[int] | None,
+    settings: Evaluation,
+) -> dict[str, Any] | None:
+    """The metrics on the test items that have no near copy in training; none where all or no items have one."""
+    if near_copies is None:
+        return None
+    original = ~next(iter(seeds))["id"].isin(near_copies)
+    rows = int(original.sum())
+    found: dict[str, Any] = {"rows": rows, "near_copies": len(original) - rows, "metrics": {}, "baselines": {}}
+    if not 0 < rows < len(original):
+        return found
+
+    def estimates(items: pd.DataFrame) -> Estimates:
+        rest = items[original].reset_index(drop=True)
+        return bootstrap(statistic(rest), rows, settings)
+
+    found["metrics"] = described(mean_estimates([estimates(items) for items in seeds]), "mean", settings.confidence)
+    found["baselines"] = {
+        name: described(estimates(items), "value", settings.confidence) for name, items in baselines.items()
+    }
+    return found
 
 
 def _categories(
     seeds: Collection[pd.DataFrame], before: pd.DataFrame, baselines: dict[str, pd.DataFrame], settings: Evaluation
 ) -> dict[str, Any]:
     """Exact match and ROUGE-L by category, each resampled within the category; {} when no item has one."""
-    described = {}
+    found = {}
     for category, rows in before.groupby("category").groups.items():
-        ours = _mean([bootstrap(match_statistic(items.loc[rows]), len(rows), settings) for items in seeds])
+        ours = mean_estimates([bootstrap(match_statistic(items.loc[rows]), len(rows), settings) for items in seeds])
         theirs = {
             name: bootstrap(match_statistic(items.loc[rows]), len(rows), settings)["exact_match"]
             for name, items in baselines.items()
         }
-        described[str(category)] = {
+        found[str(category)] = {
             "rows": len(rows),
-            **_described(ours, "mean", settings.confidence),
+            **described(ours, "mean", settings.confidence),
             "before_exact_match": float(before.loc[rows, "exact_match"].mean()),
             "baselines": {name: estimate.value for name, estimate in theirs.items()},
-            "differences": _described(
+            "differences": described(
                 {name: ours["exact_match"] - estimate for name, estimate in theirs.items()},
                 "difference",
                 settings.confidence,
             ),
         }
-    return {} if list(described) == [""] else described
-
-
-def _mean(seeds: Collection[Estimates]) -> Estimates:
-    metrics = next(iter(seeds))
-    return {metric: mean_estimate([estimates[metric] for estimates in seeds]) for metric in metrics}
+    return {} if list(found) == [""] else found
 
 
 def _over_seeds(by_seed: dict[int, Estimates], confidence: float) -> dict[str, dict[str, Any]]:
-    described: dict[str, dict[str, Any]] = _described(_mean(by_seed.values()), "mean", confidence)
-    for metric, numbers in described.items():
+    found: dict[str, dict[str, Any]] = described(mean_estimates(by_seed.values()), "mean", confidence)
+    for metric, numbers in found.items():
         values = {str(seed): estimates[metric].value for seed, estimates in by_seed.items()}
         numbers["standard_deviation"] = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
         numbers["by_seed"] = values
-    return described
-
-
-def _described(estimates: Estimates, value: str, confidence: float) -> dict[str, dict[str, Any]]:
-    """Each estimate as {<value>: ..., "low": ..., "high": ...}."""
-    described = {}
-    for name, estimate in estimates.items():
-        low, high = estimate.interval(confidence)
-        described[name] = {value: estimate.value, "low": low, "high": high}
-    return described
+    return found
 
 
 def _comparisons(ours: Estimates, rivals: dict[str, Estimates], confidence: float) -> list[dict[str, Any]]:
@@ -179,13 +259,5 @@ def _comparisons(ours: Estimates, rivals: dict[str, Estimates], confidence: floa
     return [
         {"metric": metric, "against": rival} | numbers
         for rival, theirs in rivals.items()
-        for metric, numbers in _described({m: ours[m] - theirs[m] for m in theirs}, "difference", confidence).items()
+        for metric, numbers in described({m: ours[m] - theirs[m] for m in theirs}, "difference", confidence).items()
     ]
-
-
-def _check_same_items(files: dict[Path, pd.DataFrame], truth: str) -> None:
-    """Raise UserError unless all are about the same ids with the same `truth`."""
-    (first, wanted), *others = files.items()
-    for path, items in others:
-        if not items[["id", truth]].equals(wanted[["id", truth]]):
-            raise UserError(f"{path}: not about the test items of {first}; delete the older of the two and run again")

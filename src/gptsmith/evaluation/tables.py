@@ -28,3 +28,11 @@ def read_groups(path: Path, group: str, columns: Sequence[str]) -> dict[str, pd.
         row = repeated.iloc[0]
         raise UserError(f"{path}: id {row['id']} occurs more than once in {group} {row[group]}")
     return {str(name): rows.sort_values("id", ignore_index=True) for name, rows in frame.groupby(group)}
+
+
+def check_same_items(files: dict[Path, pd.DataFrame], truth: str) -> None:
+    """Raise UserError unless all are about the same ids with the same `truth`."""
+    (first, wanted), *others = files.items()
+    for path, items in others:
+        if not items[["id", truth]].equals(wanted[["id", truth]]):
+            raise UserError(f"{path}: not about the test items of {first}; delete the older of the two and run again")
