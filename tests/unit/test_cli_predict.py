@@ -182,6 +182,19 @@ def test_a_terminal_shows_a_table_of_printable_characters(tiny_classifier: Path)
     assert max(map(len, rows[:3])) <= 60
 
 
+def test_a_threshold_decides_for_a_label(predicted: Predicted, refused: Callable[..., str]) -> None:
+    lines = predicted(*TEXTS)
+    ranked = sorted(line["probabilities"]["spam"] for line in lines)
+    for least in (0.0, ranked[2], 1.0):
+        for line in predicted("--threshold", f"spam={least}", *TEXTS):
+            others = {label: p for label, p in line["probabilities"].items() if label != "spam"}
+            is_spam = line["probabilities"]["spam"] >= least
+            assert line["label"] == ("spam" if is_spam else max(others, key=others.__getitem__))
+    wrong = "LABEL=P, with a number from 0 to 1 and a label of "
+    for given in ("0.3", "eggs=0.3", "spam=2", "spam=nan", "spam="):
+        assert refused("--threshold", given, "hello").startswith(f"error: --threshold {given}: {wrong}")
+
+
 def test_a_language_model_is_refused_with_the_right_command(refused: Callable[..., str], tiny_assistant: Path) -> None:
     expected = f"error: {tiny_assistant}: a language model, which has no labels.\nTo talk to it: gptsmith chat "
     assert refused("hello", checkpoint=tiny_assistant).startswith(expected)

@@ -276,6 +276,14 @@ def run_training_rows(wildcards):
     return f"data/prepared/{RUNS[wildcards.run].dataset}/train.parquet"
 
 
+# Datasets of several runs, which are compared with each other.
+COMPARED = {
+    dataset: runs
+    for dataset in DATASETS
+    if len(runs := [name for name, run in RUNS.items() if run.dataset == dataset]) > 1
+}
+
+
 def seed_folders(run):
     return [f"results/{NAME}/{run}/seed-{seed}" for seed in RUNS[run].seeds]
 
@@ -284,6 +292,11 @@ def answers_of(wildcards):
     """What each seed of a run gave on the test split."""
     file = "predictions.parquet" if wildcards.run in CLASSIFICATION_RUNS else "responses.jsonl"
     return [f"{folder}/{file}" for folder in seed_folders(wildcards.run)]
+
+
+def answers_of_dataset(wildcards):
+    file = "responses.jsonl" if DATASETS[wildcards.dataset].task == "instruction" else "predictions.parquet"
+    return seed_files(COMPARED[wildcards.dataset], file)
 
 
 def before_of(wildcards):
@@ -345,6 +358,7 @@ def stage_records(_wildcards):
     jobs += [f"{rule}/{model}" for model in USED_MODELS for rule in RULES_OF_ORIGIN[MODELS[model].origin]]
     jobs += [f"verify_weights/{model}" for model in USED_MODELS]
     jobs += [f"{rule}/{NAME}/{run}" for run in RUNS for rule in ("baselines", "summarize")]
+    jobs += [f"comparisons/{NAME}/{dataset}" for dataset in COMPARED]
     jobs += [f"generate_before/{NAME}/{run}" for run in INSTRUCTION_RUNS]
     for run, settings in RUNS.items():
         answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
@@ -385,6 +399,7 @@ MADE = (
     + [f"checkpoints/tokenizers/{tokenizer}" for tokenizer in USED_TOKENIZERS]
     + [f"checkpoints/base/{model}" for model in USED_MODELS]
     + [f"{kind}/{NAME}/{run}" for run in RUNS for kind in ("checkpoints/finetuned", "results")]
+    + ([f"results/{NAME}/comparisons"] if COMPARED else [])
 )
 CONTENTS = Contents(
     name=NAME,

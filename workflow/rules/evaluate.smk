@@ -5,6 +5,7 @@
 localrules:
     evaluate,
     summarize,
+    comparisons,
     collect_metrics,
 
 
@@ -70,6 +71,28 @@ rule summarize:
         code=code_of("summarize.py"),
     shell:
         'python "$SCRIPTS/summarize.py" --settings {params.settings:q} --run {params.run:q} --name {wildcards.run:q}'
+        " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
+
+
+rule comparisons:
+    input:
+        answers=answers_of_dataset,
+        prepared="data/prepared/{dataset}/report.json",
+    output:
+        f"results/{NAME}/comparisons/{{dataset}}.json",
+    log:
+        f"logs/comparisons/{NAME}/{{dataset}}.log",
+    benchmark:
+        f"logs/benchmarks/comparisons/{NAME}/{{dataset}}.jsonl"
+    wildcard_constraints:
+        dataset=one_of(COMPARED),
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        runs=lambda wildcards: canonical_json([[run, RUNS[run].seeds] for run in COMPARED[wildcards.dataset]]),
+        results=f"results/{NAME}",
+        code=code_of("comparisons.py"),
+    shell:
+        'python "$SCRIPTS/comparisons.py" --settings {params.settings:q} --runs {params.runs:q}'
         " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 

@@ -17,6 +17,7 @@ rule report:
         responses=seed_files(INSTRUCTION_RUNS, "responses.jsonl"),
         before=[f"results/{NAME}/{run}/before/responses.jsonl" for run in INSTRUCTION_RUNS],
         baselines=[f"results/{NAME}/{run}/baselines.parquet" for run in RUNS],
+        comparisons=[f"results/{NAME}/comparisons/{dataset}.json" for dataset in COMPARED],
         prepared=[f"data/prepared/{dataset}/report.json" for dataset in USED_DATASETS],
         verifications=[f"checkpoints/base/{model}/verification.json" for model in USED_MODELS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
@@ -26,6 +27,8 @@ rule report:
         f"logs/report/{NAME}.log",
     params:
         settings=report_settings,
+        # The settings are sorted; the report has the runs in the order of the config.
+        runs=list(CONFIG.runs),
         # Not an input: to make a log that was deleted again, a whole training would run again.
         stages=stage_records,
         # Neither is an estimate: nobody has to ask for one.
@@ -37,7 +40,8 @@ rule report:
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
     shell:
-        'python "$SCRIPTS/report.py" --settings {params.settings:q} --prepared {input.prepared:q}'
+        'python "$SCRIPTS/report.py" --settings {params.settings:q} --runs {params.runs:q}'
+        " --prepared {input.prepared:q} --comparisons {input.comparisons:q}"
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
         " --estimate {params.estimate:q} --folders {params.folders:q}"
         " --output {output:q} 2>&1 | tee -i {log:q}"

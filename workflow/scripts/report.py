@@ -10,7 +10,9 @@ from gptsmith.report.build import build_report
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON of the config, without its execution section")
+    parser.add_argument("--runs", nargs="+", required=True, help="names of the runs, in their order")
     parser.add_argument("--prepared", type=Path, nargs="+", required=True, help="report.json of each dataset")
+    parser.add_argument("--comparisons", type=Path, nargs="*", default=[], help="comparisons.json of datasets")
     parser.add_argument("--verifications", type=Path, nargs="*", default=[], help="verification.json of each model")
     parser.add_argument("--pretraining", type=Path, nargs="*", default=[], help="history.parquet of pretrained models")
     parser.add_argument("--stages", type=Path, nargs="*", default=[], help="Snakemake's benchmark files that are there")
@@ -19,11 +21,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="HTML file, in the folder of the results")
     arguments = parser.parse_args()
     settings = json.loads(arguments.settings)
+    settings["runs"] = {run: settings["runs"][run] for run in arguments.runs}
     build_report(
         settings["name"],
         settings,
         arguments.output.parent,
         prepared={path.parent.name: path for path in arguments.prepared},
+        compared=arguments.comparisons,
         stages=[path for path in arguments.stages if path.is_file()],
         verifications={path.parent.name: path for path in arguments.verifications},
         pretraining={path.parent.name: path for path in arguments.pretraining},

@@ -1,6 +1,7 @@
 """`gptsmith predict`: labels for texts."""
 
 import json
+import math
 import sys
 from collections.abc import Iterator
 from io import BufferedReader
@@ -23,6 +24,7 @@ Examples:
   gptsmith predict checkpoints/finetuned/starter/spam/seed-1 "win a prize now" "see you at six"
   gptsmith predict CHECKPOINT --file messages.csv --text body > predictions.jsonl
   cat messages.txt | gptsmith predict CHECKPOINT
+  gptsmith predict CHECKPOINT --threshold spam=0.3 "win a prize now"
 """
 
 
@@ -39,6 +41,14 @@ def predict(
     ] = None,
     encoding: Annotated[str, typer.Option(help="Encoding of the file or of standard input.")] = "utf-8",
     as_json: Annotated[bool, typer.Option("--json", help="JSON Lines on a terminal, too.")] = False,
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL=P",
+            help="Answer LABEL where its probability is at least P, the most probable other label elsewhere.",
+            show_default=False,
+        ),
+    ] = None,
     device: Device = "auto",
     threads: Threads = ALL_CORES,
 ) -> None:
@@ -59,11 +69,13 @@ def predict(
     if first is None:
         raise UserError("no texts: the input is empty")
     classifier = load_text_classifier(checkpoint, choose_compute(device, "auto", threads))
+    cut = _threshold(threshold, classifier.labels)
     write = _json_lines if as_json or not sys.stdout.isatty() else _table
     n_texts = n_cut = 0
     for batch in chain([first], batches):
         result = classify_texts(classifier, batch)
-        write(classifier, batch, result.probabilities.tolist(), n_texts == 0)
+        probabilities = result.probabilities.tolist()
+        write(classifier, batch, probabilities, [_answer(row, cut) for row in probabilities], n_texts == 0)
         n_texts += len(batch)
         n_cut += int((result.n_tokens > classifier.max_length).sum())
     if n_cut:
@@ -88,16 +100,45 @@ def _batches(
     return texts_in_lines(cast(BufferedReader, sys.stdin.buffer), "standard input", encoding)
 
 
-def _json_lines(classifier: "TextClassifier", texts: list[str], probabilities: list[list[float]], _first: bool) -> None:
+def _threshold(given: str | None, labels: list[str]) -> tuple[int, float] | None:
+    """The place of the label, and from which probability on it is answered."""
+    if given is None:
+        return None
+    label, _, number = given.rpartition("=")
+    try:
+        least = float(number)
+    except ValueError:
+        least = math.nan
+    if label not in labels or not 0 <= least <= 1:
+        raise UserError(f"--threshold {given}: LABEL=P, with a number from 0 to 1 and a label of {', '.join(labels)}")
+    return labels.index(label), least
+
+
+def _answer(probabilities: list[float], cut: tuple[int, float] | None) -> int:
+    """The place of the label that is answered."""
+    places = range(len(probabilities))
+    if cut is None:
+        return max(places, key=probabilities.__getitem__)
+    place, least = cut
+    if probabilities[place] >= least:
+        return place
+    return max((other for other in places if other != place), key=probabilities.__getitem__)
+
+
+def _json_lines(
+    classifier: "TextClassifier", texts: list[str], probabilities: list[list[float]], answers: list[int], _first: bool
+) -> None:
     lines = []
-    for text, row in zip(texts, probabilities, strict=True):
+    for text, row, answer in zip(texts, probabilities, answers, strict=True):
         by_label = dict(zip(classifier.labels, row, strict=True))
-        line = {"text": text, "label": max(by_label, key=by_label.__getitem__), "probabilities": by_label}
+        line = {"text": text, "label": classifier.labels[answer], "probabilities": by_label}
         lines.append(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.write("".join(lines))
 
 
-def _table(classifier: "TextClassifier", texts: list[str], probabilities: list[list[float]], first: bool) -> None:
+def _table(
+    classifier: "TextClassifier", texts: list[str], probabilities: list[list[float]], answers: list[int], first: bool
+) -> None:
     from rich.cells import cell_len, set_cell_size
     from rich.console import Console
 
@@ -107,9 +148,8 @@ def _table(classifier: "TextClassifier", texts: list[str], probabilities: list[l
     if first:
         print(f"{set_cell_size('label', width)}  probability  text")
     room = max(console.width - width - 15, 10)
-    for text, row in zip(texts, probabilities, strict=True):
-        highest = max(row)
+    for text, row, answer in zip(texts, probabilities, answers, strict=True):
         shown = printable_line(text)
         if cell_len(shown) > room:
             shown = set_cell_size(shown, room - 1) + "…"
-        print(f"{set_cell_size(labels[row.index(highest)], width)}  {highest:11.3f}  {shown}")
+        print(f"{set_cell_size(labels[answer], width)}  {row[answer]:11.3f}  {shown}")

@@ -106,6 +106,7 @@ RESERVED_TARGETS = frozenset(
         "all",
         "baselines",
         "collect_metrics",
+        "comparisons",
         "convert_weights",
         "download",
         "download_weights",

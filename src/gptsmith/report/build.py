@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from gptsmith.report.data_table import FIRST_ROWS, DataTable, preview, script_js
 from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.items import predictions_table, responses_table
 from gptsmith.report.models import model_views
+from gptsmith.report.near_copies import NearCopies, near_copies
 from gptsmith.report.results import RunResults, read_object, read_run
 from gptsmith.report.runs import Comparison, Table, comparisons, results_table, settings_of, siblings
 from gptsmith.report.stage_graph import stage_graph
@@ -38,6 +40,7 @@ class RunView:
     settings: list[tuple[str, str]]
     table: Table
     comparisons: list[Comparison]
+    near_copies: NearCopies | None
     curves: list[Figure]
     classification: classification.ClassificationView | None
     instruction: instruction.InstructionView | None
@@ -52,6 +55,7 @@ def build_report(
     stages: list[Path],
     verifications: dict[str, Path],
     output: Path,
+    compared: Sequence[Path] = (),
     pretraining: dict[str, Path] | None = None,
     estimate: Path | None = None,
     folders: list[Path] | None = None,
@@ -59,9 +63,9 @@ def build_report(
     """Write the HTML report of all runs in `settings`; equal files give an equal report.
 
     `results` is the folder results/<name>; `prepared` maps a dataset to its report.json, `verifications`
-    a model to its verification.json, `pretraining` a model to the history of its pretraining; `stages`
-    are benchmark files, `estimate` is what `gptsmith check` expected, `folders` are all that the run left on the disk.
-    Raises UserError where a file is missing or broken.
+    a model to its verification.json, `pretraining` a model to the history of its pretraining; `compared` are the
+    comparisons of runs that share a dataset, `stages` benchmark files, `estimate` is what `gptsmith check` expected,
+    `folders` are all that the run left on the disk. Raises UserError where a file is missing or broken.
     """
     config = load_config(settings)
     datasets = {dataset: read_object(path) for dataset, path in prepared.items()}
@@ -80,7 +84,7 @@ def build_report(
         datasets=datasets,
         models=model_views(config, verifications, pretraining or {}),
         runs=[_run_view(place, run, config, datasets) for place, run in enumerate(runs)],
-        siblings=siblings(config, runs),
+        siblings=siblings(config, runs, [read_object(path) for path in compared]),
         stages=timed,
         stage_graph=stage_graph(timed, {run: settings.model for run, settings in config.runs.items()}),
         estimate=read_estimate(expected, timed, settings, folders or []) if expected else None,
@@ -118,12 +122,11 @@ def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, d
         settings=settings_of(config.runs[run.name], summary["task"]),
         table=results_table(summary),
         comparisons=comparisons(summary),
+        near_copies=near_copies(summary, datasets[summary["dataset"]]),
         curves=learning_curves(
             anchor, {seed.seed: seed.history for seed in run.seeds}, "text" if classifies else "token"
         ),
-        classification=classification.view(anchor, run, datasets[summary["dataset"]]["positive_label"])
-        if classifies
-        else None,
+        classification=classification.view(anchor, run, datasets[summary["dataset"]]) if classifies else None,
         instruction=None if classifies else instruction.view(anchor, run),
         items=(predictions_table if classifies else responses_table)(
             f"{anchor}-items", run, f"results/{config.name}/{run.name}"

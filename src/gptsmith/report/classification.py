@@ -1,18 +1,22 @@
-"""What a classification run got right and wrong: confusion matrices, curves, the worst mistakes."""
+"""What a classification run got right and wrong: each class, confusions, curves, calibration, the worst mistakes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from gptsmith.evaluation.classification import confusion_matrix, labels_of
+from gptsmith.data.prepared import near_copies_in_train
+from gptsmith.evaluation.calibration import Bin, reliability
+from gptsmith.evaluation.classification import RATES, answers, confusion_matrix, labels_of
 from gptsmith.report.charts import Curve, unit_square
 from gptsmith.report.history import Figure
 from gptsmith.report.results import RunResults
-from gptsmith.report.wording import baseline_name, number
+from gptsmith.report.runs import Comparison, Estimate, Table, estimate, probability_comparisons, probability_table
+from gptsmith.report.wording import Verdict, baseline_name, metric_name, number, verdict
 
 Array = npt.NDArray[np.float64]
 Points = tuple[Array, Array]
@@ -39,6 +43,48 @@ class Mistake:
     label: str
     prediction: str
     probability: float  # given to the wrong label
+    near_copy: int | None  # id of a training text that is nearly the same
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """Precision, recall and F1 of one class against the rest; `reference` is the baseline's F1."""
+
+    label: str
+    rows: int
+    rates: list[Estimate | None]
+    reference: Estimate | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`bins` are rows of the diagram: its range, and the fine-tuned model and the reference baseline there."""
+
+    figure: Figure
+    bins: list[tuple[str, Bin | None, Bin | None]]
+    table: Table
+    comparisons: list[Comparison]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A metric with the threshold, and how it differs from that without."""
+
+    metric: str
+    without: Estimate | None
+    value: Estimate | None
+    difference: Estimate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What the validation split gave for each seed, and what it does on the test split."""
+
+    label: str
+    least_recall: float
+    by_seed: list[tuple[int, float]]
+    rates: list[Rate]
 
 
 @dataclass(frozen=True)
@@ -47,12 +93,85 @@ class ClassificationView:
 
     rates: list[Figure]
     confusions: list[Confusion]
+    classes: list[ClassRow]
+    calibration: Calibration
+    threshold: Threshold | None
     mistakes: list[Mistake]
 
 
-def view(name: str, run: RunResults, positive: str | None) -> ClassificationView:
-    """`name` begins the ids of the charts; `positive` is the positive label, None with more than two classes."""
-    return ClassificationView(rate_curves(name, run, positive), confusions(run), worst_mistakes(run))
+def view(name: str, run: RunResults, prepared: dict[str, Any]) -> ClassificationView:
+    """`name` begins the ids of the charts; `prepared` is the dataset's report.json."""
+    return ClassificationView(
+        rate_curves(name, run, prepared["positive_label"]),
+        confusions(run),
+        class_rows(run.summary),
+        calibration(name, run),
+        threshold(run.summary),
+        worst_mistakes(run, near_copies_in_train(prepared, "test") or {}),
+    )
+
+
+def class_rows(summary: dict[str, Any]) -> list[ClassRow]:
+    """In the order of the labels."""
+    return [
+        ClassRow(
+            label,
+            entry["rows"],
+            [estimate(entry[rate]) for rate in RATES],
+            estimate(entry["baselines"].get(REFERENCE, {}).get("f1")),
+        )
+        for label, entry in summary["classes"].items()
+    ]
+
+
+def calibration(name: str, run: RunResults) -> Calibration:
+    """The reliability diagram (answers of all seeds together), its bins, and the metrics of probabilities."""
+    ours = _reliability([seed.outputs for seed in run.seeds])
+    theirs = _reliability([run.baselines[REFERENCE]]) if REFERENCE in run.baselines else []
+    curves = [Curve(np.array([0.0, 1.0]), np.array([0.0, 1.0]), "calm", "--", 1.0)]
+    legend = [("accent", "line", "fine-tuned")]
+    if theirs:
+        curves.append(_reliability_curve(theirs, "contrast"))
+        legend.append(("contrast", "line", baseline_name(REFERENCE)))
+    curves.append(_reliability_curve(ours, "accent"))
+    title = "Reliability diagram"
+    seeds = f"; {len(run.seeds)} seeds together" if len(run.seeds) > 1 else ""
+    figure = Figure(
+        unit_square(f"{name}-reliability", title, curves, "mean confidence", "share of right answers"),
+        f"{title}{seeds}. Below the diagonal the model is surer than it is right. How many answers a point stands for: "
+        "the table.",
+        [*legend, ("calm", "dashed", "perfectly calibrated")],
+    )
+    by_range = [{one.low: one for one in bins} for bins in (ours, theirs)]
+    ranges = sorted({(one.low, one.high) for one in [*ours, *theirs]})
+    return Calibration(
+        figure,
+        [(f"{low:.1f} – {high:.1f}", by_range[0].get(low), by_range[1].get(low)) for low, high in ranges],
+        probability_table(run.summary),
+        probability_comparisons(run.summary, REFERENCE),
+    )
+
+
+def _reliability(predictions: Sequence[pd.DataFrame]) -> list[Bin]:
+    probabilities, label, answer = answers(pd.concat(predictions, ignore_index=True))
+    return reliability(probabilities[np.arange(len(answer)), answer], answer == label)
+
+
+def _reliability_curve(bins: list[Bin], role: str) -> Curve:
+    return Curve(np.array([one.confidence for one in bins]), np.array([one.accuracy for one in bins]), role, "o-", 1.6)
+
+
+def threshold(summary: dict[str, Any]) -> Threshold | None:
+    found = summary["threshold"]
+    if found is None:
+        return None
+    rates = []
+    for metric in RATES:
+        gap = found["differences"][metric]
+        without, value = estimate(summary["metrics"][metric]), estimate(found["metrics"][metric])
+        rates.append(Rate(metric_name(metric), without, value, gap, verdict(metric, gap["low"], gap["high"])))
+    by_seed = [(int(seed), value) for seed, value in found["by_seed"].items()]
+    return Threshold(found["label"], found["least_recall"], by_seed, rates)
 
 
 def confusions(run: RunResults) -> list[Confusion]:
@@ -71,8 +190,9 @@ def _confusion(title: str, predictions: pd.DataFrame) -> Confusion:
     return Confusion(title, labels_of(predictions), counts.tolist(), (counts / totals).tolist())
 
 
-def worst_mistakes(run: RunResults) -> list[Mistake]:
-    """Wrong answers on the test split, the most confident first (probabilities averaged over the seeds)."""
+def errors_by_confidence(run: RunResults) -> pd.DataFrame:
+    """Wrong answers on the test split, the most confident first (probabilities averaged over the seeds): the columns of
+    the predictions, and `probability`, that of the wrong label."""
     rows = run.seeds[0].outputs
     labels = labels_of(rows)
     by_seed = [seed.outputs[[f"probability_{label}" for label in labels]].to_numpy() for seed in run.seeds]
@@ -81,9 +201,15 @@ def worst_mistakes(run: RunResults) -> list[Mistake]:
         prediction=[labels[best] for best in probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
     )
     wrong = rows[rows["prediction"] != rows["label"]]
-    worst = wrong.sort_values(["probability", "id"], ascending=[False, True]).head(WORST)
+    return wrong.sort_values(["probability", "id"], ascending=[False, True])
+
+
+def worst_mistakes(run: RunResults, near_copies: dict[int, int]) -> list[Mistake]:
+    """`near_copies`: id of a test text -> id of a training text that is nearly the same."""
+    worst = errors_by_confidence(run).head(WORST)
     return [
-        Mistake(*values) for values in worst[["text", "label", "prediction", "probability"]].itertuples(index=False)
+        Mistake(row["text"], row["label"], row["prediction"], row["probability"], near_copies.get(row["id"]))
+        for row in worst.to_dict("records")
     ]
 
 

@@ -1,6 +1,6 @@
 """What the report shows of one run, and of runs that share a dataset."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,13 +9,14 @@ from gptsmith.config.runs import LastBlocks, LoRAOnly, Run
 from gptsmith.report.results import RunResults
 from gptsmith.report.wording import (
     LEADING_METRIC,
-    LOWER_IS_BETTER,
     METRIC_NAMES,
+    PROBABILITY_METRICS,
     Verdict,
     baseline_name,
     metric_name,
     number,
     signed,
+    signed_interval,
     verdict,
 )
 
@@ -39,19 +40,52 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Discordant:
+    """McNemar's test: how many items only one of two runs gets right."""
+
+    only_ours: int
+    only_theirs: int
+    p_value: float
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs on the same test items; the verdict is about `ours`, as is that of McNemar's test."""
+
+    ours: str
+    theirs: str
+    difference: Estimate
+    verdict: Verdict
+    mcnemar: Discordant | None
+
+
+@dataclass(frozen=True)
 class Siblings:
-    """Runs on one dataset side by side. `findings` are sentences, `differs` the settings besides the model."""
+    """Runs on one dataset side by side. `metric` is what `pairs` and `findings`, which are sentences, are about;
+    `differs` are the settings besides the model."""
 
     dataset: str
     title: str
     columns: list[tuple[str, str]]  # run, its model and where that came from
     table: Table
+    metric: str
+    pairs: list[Pair]
     findings: list[str]
     differs: list[str]
 
 
 def results_table(summary: dict[str, Any]) -> Table:
     """The run beside what it is compared with; classification also shows its validation split."""
+    return _table(summary, [metric for metric in _known_first(summary["metrics"]) if metric not in PROBABILITY_METRICS])
+
+
+def probability_table(summary: dict[str, Any]) -> Table:
+    """The same of the metrics that are about a classifier's probabilities."""
+    return _table(summary, [metric for metric in PROBABILITY_METRICS if metric in summary["metrics"]])
+
+
+def _table(summary: dict[str, Any], metrics: list[str]) -> Table:
     others: dict[str, dict[str, Any]] = {}
     if summary.get("before"):
         others["before"] = summary["before"]
@@ -59,13 +93,22 @@ def results_table(summary: dict[str, Any]) -> Table:
     columns = ["Fine-tuned", *(baseline_name(name) for name in others)]
     validation = summary.get("validation") or {}
     rows = []
-    for metric in _known_first(summary["metrics"]):
-        cells = [_estimate(summary["metrics"][metric]), *(_estimate(other.get(metric)) for other in others.values())]
-        rows.append((metric_name(metric), [*cells, *([_estimate(validation.get(metric))] if validation else [])]))
+    for metric in metrics:
+        cells = [estimate(summary["metrics"][metric]), *(estimate(other.get(metric)) for other in others.values())]
+        rows.append((metric_name(metric), [*cells, *([estimate(validation.get(metric))] if validation else [])]))
     return Table([*columns, "Fine-tuned, validation"] if validation else columns, rows)
 
 
 def comparisons(summary: dict[str, Any]) -> list[Comparison]:
+    return _comparisons(row for row in summary["comparisons"] if row["metric"] not in PROBABILITY_METRICS)
+
+
+def probability_comparisons(summary: dict[str, Any], against: str) -> list[Comparison]:
+    rows = (row for row in summary["comparisons"] if row["metric"] in PROBABILITY_METRICS)
+    return _comparisons(row for row in rows if row["against"] == against)
+
+
+def _comparisons(rows: Iterable[dict[str, Any]]) -> list[Comparison]:
     return [
         Comparison(
             metric_name(row["metric"]),
@@ -73,7 +116,7 @@ def comparisons(summary: dict[str, Any]) -> list[Comparison]:
             {"difference": row["difference"], "low": row["low"], "high": row["high"]},
             verdict(row["metric"], row["low"], row["high"]),
         )
-        for row in summary["comparisons"]
+        for row in rows
     ]
 
 
@@ -84,29 +127,69 @@ def settings_of(run: Run, task: str) -> list[tuple[str, str]]:
     return [(key.removeprefix("training.").replace("_", " "), value) for key, value in settings.items()]
 
 
-def siblings(config: Config, runs: list[RunResults]) -> list[Siblings]:
-    """For every dataset with two runs or more, those runs side by side."""
-    by_dataset: dict[str, list[RunResults]] = {}
-    for run in runs:
-        by_dataset.setdefault(run.summary["dataset"], []).append(run)
-    return [_siblings(config, dataset, group) for dataset, group in by_dataset.items() if len(group) > 1]
+def siblings(config: Config, runs: list[RunResults], compared: list[dict[str, Any]]) -> list[Siblings]:
+    """The runs of each dataset that has several, side by side; `compared` are the contents of comparisons.json."""
+    by_name = {run.name: run for run in runs}
+    return [_siblings(config, by_name, found) for found in compared]
 
 
-def _siblings(config: Config, dataset: str, runs: list[RunResults]) -> Siblings:
+def _siblings(config: Config, by_name: dict[str, RunResults], compared: dict[str, Any]) -> Siblings:
+    runs = [run for run in by_name.values() if run.summary["dataset"] == compared["dataset"]]
     origin = {run.name: ORIGINS[config.models[run.summary["model"]].origin] for run in runs}
     metrics = _known_first(runs[0].summary["metrics"])
-    rows = [(metric_name(m), [_estimate(run.summary["metrics"].get(m)) for run in runs]) for m in metrics]
+    rows = [(metric_name(m), [estimate(run.summary["metrics"].get(m)) for run in runs]) for m in metrics]
     flat = [_dumped(config.runs[run.name], {"model", "seeds"}) for run in runs]
-    random = [run for run in runs if config.models[run.summary["model"]].random]
-    others = [run for run in runs if run not in random]
+    random = {run.name for run in runs if config.models[run.summary["model"]].random}
+    metric = LEADING_METRIC[runs[0].summary["task"]]
+    # Of a run and one without pretraining, the latter is what the other is compared with.
+    pairs = [
+        _pair(found, metric, 1 - compared["confidence"], found["runs"][0] in random) for found in compared["pairs"]
+    ]
     return Siblings(
-        dataset=dataset,
-        title="What pretraining gives" if random and others else "Runs on the same dataset",
+        dataset=compared["dataset"],
+        title="What pretraining gives" if 0 < len(random) < len(runs) else "Runs on the same dataset",
         columns=[(run.name, f"{run.summary['model']}: {origin[run.name]}") for run in runs],
         table=Table([run.name for run in runs], rows),
-        findings=[_finding(ours, theirs) for ours in others for theirs in random],
+        metric=metric_name(metric),
+        pairs=pairs,
+        findings=[_finding(p, metric, by_name) for p in pairs if p.theirs in random and p.ours not in random],
         differs=sorted({key for one in flat for key in one if any(one[key] != other.get(key) for other in flat)}),
     )
+
+
+def _pair(found: dict[str, Any], metric: str, significance: float, swapped: bool) -> Pair:
+    """`swapped`: the second run is ours, and the first is what it is compared with."""
+    (ours, theirs), difference, counts = found["runs"], found["differences"][metric], found.get("mcnemar")
+    tested = _tested(counts["only_first"], counts["only_second"], counts["p_value"], significance) if counts else None
+    pair = Pair(ours, theirs, difference, verdict(metric, difference["low"], difference["high"]), tested)
+    return _turned(pair) if swapped else pair
+
+
+def _tested(only_ours: int, only_theirs: int, p_value: float, significance: float) -> Discordant:
+    said: Verdict = "better" if only_ours > only_theirs else "worse"
+    return Discordant(only_ours, only_theirs, p_value, said if p_value < significance else "no difference found")
+
+
+def _turned(pair: Pair) -> Pair:
+    """The same with the other run as ours."""
+    one, low, high = (pair.difference[key] for key in ("difference", "low", "high"))
+    difference = {"difference": _minus(one), "low": _minus(high), "high": _minus(low)}
+    tested = pair.mcnemar
+    if tested is not None:
+        tested = Discordant(tested.only_theirs, tested.only_ours, tested.p_value, OPPOSITE[tested.verdict])
+    return Pair(pair.theirs, pair.ours, difference, OPPOSITE[pair.verdict], tested)
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+OPPOSITE: dict[Verdict, Verdict] = {
+    "better": "worse",
+    "worse": "better",
+    "no difference found": "no difference found",
+    "undefined": "undefined",
+}
 
 
 ORIGINS = {
@@ -117,22 +200,17 @@ ORIGINS = {
 }
 
 
-def _finding(ours: RunResults, theirs: RunResults) -> str:
-    """Two runs by their own intervals. Apart, they differ; overlapping, they may or may not."""
-    metric = LEADING_METRIC[ours.summary["task"]]
-    a, b = ours.summary["metrics"][metric], theirs.summary["metrics"][metric]
-    values = f"{number(a['mean'])}, of {theirs.name} (random weights) {number(b['mean'])}"
-    start = f"{metric_name(metric)} of {ours.name} {values}"
-    if None in (a["mean"], b["mean"], a["low"], b["low"]):
-        return f"{start}, without intervals to judge by."
-    start += f": {signed(a['mean'] - b['mean'])}"
-    if a["low"] > b["high"] or b["low"] > a["high"]:
-        higher = (a["low"] > b["high"]) != (metric in LOWER_IS_BETTER)
-        return f"{start}. The intervals are apart: {ours.name} is {'better' if higher else 'worse'}."
-    return f"{start}. The intervals overlap: no difference found."
+def _finding(pair: Pair, metric: str, by_name: dict[str, RunResults]) -> str:
+    ours, theirs = (by_name[name].summary["metrics"][metric]["mean"] for name in (pair.ours, pair.theirs))
+    values = f"{metric_name(metric)} of {pair.ours} {number(ours)}, of {pair.theirs} (random weights) {number(theirs)}"
+    if pair.verdict == "undefined":
+        return f"{values}: without an interval to judge by."
+    gap = pair.difference
+    said = pair.verdict if pair.verdict == "no difference found" else f"{pair.ours} is {pair.verdict}"
+    return f"{values}: {said} (difference {signed(gap['difference'])} {signed_interval(gap['low'], gap['high'])})."
 
 
-def _estimate(entry: Mapping[str, Any] | None) -> Estimate | None:
+def estimate(entry: Mapping[str, Any] | None) -> Estimate | None:
     """One shape for the summary's `mean` (over seeds) and `value`."""
     if entry is None:
         return None

@@ -15,6 +15,9 @@ METRIC_NAMES = {
     "f1": "F1",
     "roc_auc": "ROC AUC",
     "average_precision": "Average precision",
+    "log_loss": "Log loss (nats)",
+    "brier_score": "Brier score",
+    "calibration_error": "Calibration error (ECE)",
     "loss": "Loss (nats per token)",
     "perplexity": "Perplexity",
     "exact_match": "Exact match",
@@ -24,7 +27,9 @@ METRIC_MEANINGS = {
     "f1": "precision and recall in one, from 0 to 1 (their harmonic mean)",
     "exact_match": "the share of responses that are, word for word, the reference",
 }
-LOWER_IS_BETTER = frozenset({"loss", "perplexity"})
+# About the probabilities and not the answers: they have a section of their own.
+PROBABILITY_METRICS = ("log_loss", "brier_score", "calibration_error")
+LOWER_IS_BETTER = frozenset({"loss", "perplexity", *PROBABILITY_METRICS})
 BASELINE_NAMES = {
     "majority": "Majority class",
     "tfidf_logistic_regression": "TF-IDF + logistic regression",
