@@ -122,6 +122,7 @@ def config_of_every_stage(folder: Path) -> dict[str, Any]:
         },
         "runs": {
             "spam": {"dataset": "messages", "model": "hub", "trainable": "head", "seeds": [1], "training": training},
+            "again": {"dataset": "messages", "model": "hub", "trainable": "head", "seeds": [2], "training": training},
             "assistant": {
                 "dataset": "questions",
                 "model": "pretrained",

@@ -63,6 +63,7 @@ FEATURES = {f"trunk_features tiny/messages/0/whole/{split}" for split in ("train
 SECOND_SEED = {"finetune spam/2", "predict spam/2", "evaluate spam/2", "summarize spam"}
 SECOND_RUN = {f"{rule} more-spam/1" for rule in ("finetune", "predict", "evaluate")}
 SECOND_RUN |= {f"{rule} more-spam" for rule in ("baselines", "summarize")}
+COMPARE = {"comparisons messages"}
 
 SPLIT = {"train": 0.6, "validation": 0.2, "test": 0.2}
 EXECUTION = {"device": "cpu", "threads": 2, "mirror": "/somewhere/else"}
@@ -83,7 +84,7 @@ CONFIG_CHANGES = [
     ("evaluation.bootstrap_samples",            60,                              SCORE_SPAM | SCORE_ASSISTANT),
     ("execution",                               EXECUTION,                       set()),
     ("runs.spam.seeds",                         [1, 2],                          SECOND_SEED | END),
-    ("runs.more-spam",                          MORE_SPAM,                       SECOND_RUN | END),
+    ("runs.more-spam",                          MORE_SPAM,                       SECOND_RUN | COMPARE | END),
 ]
 # fmt: on
 
@@ -141,7 +142,9 @@ WITH_A_MODEL = {
     "verify_weights",
 }
 MODULES = [
-    ("evaluation/instructions.py", {"evaluate", "summarize", "report"}),
+    ("evaluation/instructions.py", {"evaluate", "summarize", "comparisons", "report"}),
+    ("evaluation/mcnemar.py", {"comparisons"}),
+    ("evaluation/thresholds.py", {"evaluate", "summarize", "comparisons", "report"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
     ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
@@ -201,7 +204,9 @@ def rewrite_config(project: "Project") -> None:
     def reversed_keys(value: Any) -> Any:
         return {key: reversed_keys(value[key]) for key in reversed(value)} if isinstance(value, dict) else value
 
-    text = yaml.safe_dump(reversed_keys(project.config()), sort_keys=False, default_flow_style=True, width=60)
+    config = reversed_keys(project.config())
+    config["runs"] = {name: config["runs"][name] for name in project.config()["runs"]}  # the report's order
+    text = yaml.safe_dump(config, sort_keys=False, default_flow_style=True, width=60)
     assert "train: 0.6" in text
     text = text.replace("train: 0.6", "train: 0.60")
     (project.folder / "config.yaml").write_text(f"# The same config.\n\n{text}\n# Its end.\n")
@@ -241,6 +246,13 @@ def test_what_is_undone_reruns_nothing(copied_project: "Project") -> None:
     for path, original in zip(changed, originals, strict=True):
         path.write_bytes(original)
     assert planned_jobs(copied_project) == set()
+
+
+def test_another_order_of_the_runs_is_another_report(copied_project: "Project") -> None:
+    config = copied_project.config()
+    config["runs"] = dict(reversed(config["runs"].items()))
+    copied_project.write_config(config)
+    assert planned_jobs(copied_project) == {"report"}
 
 
 # The user's own data

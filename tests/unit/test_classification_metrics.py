@@ -18,11 +18,16 @@ from gptsmith.config.evaluation import Evaluation
 from gptsmith.errors import UserError
 from gptsmith.evaluation.classification import (
     METRICS,
+    RATES,
+    class_estimates,
     classification_statistic,
     confusion_matrix,
     evaluate_classification,
     read_predictions,
 )
+
+# Those of the answers and of the ranking; those of the probabilities are in test_calibration.py.
+ANSWER_METRICS = METRICS[:6]
 
 
 def predictions(labels: Any, scores: Any, predicted: Any, names: Sequence[str]) -> pd.DataFrame:
@@ -71,7 +76,7 @@ def check(frame: pd.DataFrame, counts: list[int], positive_label: str | None, cl
     values = classification_statistic(frame, positive_label)(weights)
     assert tuple(values) == METRICS
     for row, items in enumerate([frame, frame.loc[frame.index.repeat(counts)]]):
-        assert {name: value[row] for name, value in values.items()} == pytest.approx(
+        assert {name: values[name][row] for name in ANSWER_METRICS} == pytest.approx(
             expected(items, classes), nan_ok=True
         )
 
@@ -94,6 +99,18 @@ def test_macro_roc_auc_is_one_against_the_rest() -> None:
     frame = predictions(label, scores, label, list("abc"))
     value = classification_statistic(frame, None)(np.ones((1, 200)))["roc_auc"][0]
     assert value == pytest.approx(reference.roc_auc_score(label, scores, multi_class="ovr", average="macro"))
+
+
+def test_rates_of_each_class_are_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    label, predicted = (generator.choice(list("abc"), size=60) for _ in range(2))
+    found = class_estimates(predictions(label, np.zeros((60, 3)), predicted, list("abc")), list("cab"), Evaluation())
+    expected = reference.precision_recall_fscore_support(label, predicted, labels=list("cab"), zero_division=0)
+    for place, (name, rates) in enumerate(found.items()):
+        assert name == "cab"[place]
+        assert [rates[rate].value for rate in RATES] == pytest.approx([column[place] for column in expected[:3]])
+        low, high = rates["f1"].interval(0.95)
+        assert low < rates["f1"].value < high
 
 
 def test_confusion_matrix_has_every_label() -> None:
@@ -122,16 +139,20 @@ def evaluate(frame: pd.DataFrame, folder: Path, positive_label: str | None = "sp
 
 def test_metrics_file(spam: pd.DataFrame, tmp_path: Path) -> None:
     metrics = evaluate(spam, tmp_path)
-    assert set(metrics) == {"test_rows"} | {
-        key for m in METRICS for key in (f"test_{m}", f"test_{m}_low", f"test_{m}_high", f"validation_{m}")
+    with_threshold = [f"{rate}_at_threshold" for rate in RATES]
+    assert set(metrics) == {"test_rows", "threshold", *(f"validation_{m}" for m in METRICS)} | {
+        f"test_{m}{end}" for m in [*METRICS, *with_threshold] for end in ("", "_low", "_high")
     }
     assert metrics["test_rows"] == 20
     assert metrics["test_accuracy"] == 0.95
     assert (metrics["test_precision"], metrics["test_recall"]) == (1, 0.75)
     assert metrics["test_f1"] == pytest.approx(6 / 7)
     assert metrics["test_roc_auc"] == 1  # the missed one still ranks above all ham
-    assert all(metrics[f"validation_{name}"] == 1 for name in METRICS)
-    for name in METRICS:
+    assert all(metrics[f"validation_{name}"] == 1 for name in ANSWER_METRICS)
+    # Validation has scores of 0.9 and 0.1 alone, so the threshold lies between them, and misses what 0.5 misses.
+    assert metrics["threshold"] == 0.5
+    assert all(metrics[f"test_{rate}_at_threshold"] == metrics[f"test_{rate}"] for rate in RATES)
+    for name in [*METRICS, *with_threshold]:
         ends = [metrics[f"test_{name}_low"], metrics[f"test_{name}"], metrics[f"test_{name}_high"]]
         assert ends == sorted(ends)
 
@@ -142,19 +163,30 @@ def test_order_of_the_rows_does_not_matter(spam: pd.DataFrame, tmp_path: Path) -
 
 def test_all_right_is_certain(spam: pd.DataFrame, tmp_path: Path) -> None:
     metrics = evaluate(spam[spam["id"] != 6], tmp_path)
-    assert all(metrics[f"test_{name}{end}"] == 1 for name in METRICS for end in ("", "_low", "_high"))
+    assert all(metrics[f"test_{name}{end}"] == 1 for name in ANSWER_METRICS for end in ("", "_low", "_high"))
+
+
+def test_the_threshold_comes_from_validation_alone(spam: pd.DataFrame, tmp_path: Path) -> None:
+    is_validation = spam["split"] == "validation"
+    lower = spam["probability_spam"].mask(is_validation & (spam["label"] == "spam"), 0.2)
+    metrics = evaluate(spam.assign(probability_spam=lower, probability_ham=1 - lower), tmp_path)
+    assert metrics["threshold"] == pytest.approx(0.15)  # between 0.1 and 0.2
+    assert (metrics["test_recall"], metrics["test_recall_at_threshold"]) == (0.75, 1)  # test item 6 has 0.3
+    without = evaluate(spam[~is_validation], tmp_path)
+    assert "threshold" not in without
+    assert "threshold" not in evaluate(spam, tmp_path, positive_label=None)
 
 
 def test_one_class_leaves_only_accuracy(spam: pd.DataFrame, tmp_path: Path) -> None:
     metrics = evaluate(spam[spam["label"] == "ham"], tmp_path)
     assert metrics["test_accuracy"] == 1
-    undefined = set(METRICS) - {"accuracy"}
+    undefined = set(ANSWER_METRICS) - {"accuracy"}
     assert all(metrics[f"test_{name}{end}"] is None for name in undefined for end in ("", "_low", "_high"))
 
 
 def test_one_row(spam: pd.DataFrame, tmp_path: Path) -> None:
     metrics = evaluate(spam.head(1), tmp_path)
-    assert [metrics[f"test_{name}"] for name in METRICS] == [1, 1, 1, 1, None, 1]
+    assert [metrics[f"test_{name}"] for name in ANSWER_METRICS] == [1, 1, 1, 1, None, 1]
     assert (metrics["test_f1_low"], metrics["test_f1_high"], metrics["test_roc_auc_low"]) == (1, 1, None)
     assert metrics["validation_f1"] is None
 

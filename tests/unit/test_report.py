@@ -56,12 +56,18 @@ SETTINGS: dict[str, Any] = {
     },
 }
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision")
+PROBABILITY_METRICS = ("log_loss", "brier_score", "calibration_error")
+RATES = ("precision", "recall", "f1")
 TEXT_METRICS = ("exact_match", "rouge_l")
 CATEGORIES = ("plural", "reverse", "spelling")
 
 
 def around(value: float, spread: float = 0.03, key: str = "value") -> dict[str, float]:
     return {key: value, "low": max(0.0, value - spread), "high": value + spread}
+
+
+def around_zero(difference: float, spread: float) -> dict[str, float]:
+    return {"difference": difference, "low": difference - spread, "high": difference + spread}
 
 
 def over_seeds(value: float, seeds: list[int]) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def differs(metric: str, against: str, difference: float, spread: float = 0.03) 
 
 
 def classification_summary(run: str, model: str, seeds: list[int], rows: int, f1: float) -> dict[str, Any]:
-    values = dict.fromkeys(CLASSIFICATION_METRICS, f1)
+    values = dict.fromkeys(CLASSIFICATION_METRICS, f1) | dict.fromkeys(PROBABILITY_METRICS, 0.25)
     return {
         "run": run,
         "task": "classification",
@@ -94,8 +100,39 @@ def classification_summary(run: str, model: str, seeds: list[int], rows: int, f1
             differs("f1", "tfidf_logistic_regression", f1 - 0.912),
             differs("f1", "majority", f1),
             differs("accuracy", "tfidf_logistic_regression", f1 - 0.912),
+            differs("calibration_error", "tfidf_logistic_regression", -0.05),
+            differs("calibration_error", "majority", 0.25),
         ],
+        "classes": {
+            label: {
+                "rows": count,
+                **{rate: around(value, key="mean") for rate in RATES},
+                "baselines": {"tfidf_logistic_regression": {rate: around(0.9) for rate in RATES}},
+            }
+            for label, count, value in [("ham", rows - 15, 0.98), ("spam", 15, f1)]
+        },
+        "threshold": {
+            "label": "spam",
+            "least_recall": 0.0,
+            "by_seed": {str(seed): 0.3 + seed / 100 for seed in seeds},
+            "metrics": {rate: over_seeds(f1 + 0.02, seeds) for rate in RATES},
+            "differences": {rate: around_zero(0.02, 0.03 if rate == "f1" else 0.01) for rate in RATES},
+        },
+        "without_near_copies": {
+            "rows": rows - 12,
+            "near_copies": 12,
+            "metrics": {name: around(value - 0.1, key="mean") for name, value in values.items()},
+            "baselines": {"tfidf_logistic_regression": {name: around(0.7) for name in values}},
+        },
     }
+
+
+def comparison(metric: str, one: str, other: str, difference: float) -> dict[str, Any]:
+    """comparisons.json of two runs; the interval is ± 0.03 wide."""
+    difference_of = {metric: around_zero(difference, 0.03)}
+    mcnemar = {"only_first": 3, "only_second": 17, "p_value": 0.0026}
+    pair = {"runs": [one, other], "differences": difference_of, "mcnemar": mcnemar}
+    return {"dataset": "sms", "rows": 60, "confidence": 0.95, "pairs": [pair]}
 
 
 def instruction_summary() -> dict[str, Any]:
@@ -121,6 +158,7 @@ def instruction_summary() -> dict[str, Any]:
             differs("exact_match", "nearest_neighbour", 0.11),
             differs("loss", "before", -3.3),
         ],
+        "without_near_copies": {"rows": 90, "near_copies": 0, "metrics": {}, "baselines": {}},
         "categories": {
             name: {
                 "rows": 30,
@@ -232,6 +270,7 @@ class Results:
         self.rows = 60
         self.expected: Path | None = None
         self.folders: list[Path] = []
+        self.near_copies = {str(row): 1000 + row for row in range(0, 60, 5)}
         self.stages = ["benchmarks/finetune/starter/spam/seed-1.jsonl", "benchmarks/prepare/sms.jsonl"]
 
     def write(self) -> "Results":
@@ -253,9 +292,13 @@ class Results:
         self.seed_files("assistant", 1, accuracy=False)
         classes = {label: 100 + place for place, label in enumerate(self.labels)}
         positive = "spam" if len(self.labels) == 2 else None
-        more = {"labels": self.labels, "positive_label": positive, "conflicting_labels": 2}
+        copies = {"similarity": 0.8, "rows": 30, "across": {}, "in_train": {"validation": {}, "test": self.near_copies}}
+        near: dict[str, Any] = {"near_duplicates": copies}
+        more = {"labels": self.labels, "positive_label": positive, "conflicting_labels": 2, **near}
         self.json("prepared/sms.json", prepared_report("classification", classes, **more))
-        self.json("prepared/tasks.json", prepared_report("instruction", dict.fromkeys(CATEGORIES, 30)))
+        self.json("prepared/tasks.json", prepared_report("instruction", dict.fromkeys(CATEGORIES, 30), **near))
+        # In the order of the config, that without pretraining may come first.
+        self.json("comparisons/sms.json", comparison("f1", "spam-random", "spam", -0.151))
         self.json("prepared/books.json", prepared_report("text", {}))
         stage = {"s": 83.2, "max_rss": 912.5, "cpu_time": 150.1, "threads": 2, "h:m:s": "0:01:23"}
         self.lines(self.stages[0], [stage])
@@ -302,6 +345,9 @@ class Results:
             stages=[self.root / stage for stage in self.stages],
             verifications={"small": self.root / "verification.json"},
             output=output,
+            compared=[self.root / "comparisons/sms.json"]
+            if {"spam", "spam-random"} <= set(self.settings["runs"])
+            else [],
             pretraining={"small": self.root / "pretraining.parquet"},
             estimate=self.expected,
             folders=self.folders,
@@ -469,10 +515,62 @@ def test_origin_of_models_is_told_as_it_is(page: Page) -> None:
 def test_pretraining_is_compared_with_random_weights(page: Page) -> None:
     said = page.said("siblings")
     assert (
-        "F1 of spam 0.931, of spam-random (random weights) 0.780: +0.151. The intervals are apart: spam is better."
-        in said
+        "F1 of spam 0.931, of spam-random (random weights) 0.780: spam is better "
+        "(difference +0.151 [+0.121, +0.181])." in said
     )
+    assert "spam spam-random +0.151 [+0.121, +0.181] ▲ better 17 3 0.0026 ▲ better" in said
     assert "Besides the model the runs differ in trainable." in said
+
+
+def test_runs_that_cannot_be_told_apart_are_said_to_be_so(tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    results.settings["models"]["blank"] = results.settings["models"]["small"]
+
+    def blur(found: dict[str, Any]) -> None:
+        found["pairs"][0]["differences"]["f1"] = around_zero(-0.01, 0.03)
+        found["pairs"][0]["mcnemar"]["p_value"] = 0.06
+
+    results.edit("comparisons/sms.json", blur)
+    said = Page(results.build()).said("siblings")
+    assert "Runs on the same dataset" in said
+    assert "spam-random spam −0.010 [−0.040, +0.020] ○ no difference found 3 17 0.06 ○ no difference found" in said
+
+
+def test_classes_threshold_and_near_copies_are_told(page: Page) -> None:
+    said = page.said("run-0")
+    ham = " ".join(["0.980 [0.950, 1.010]"] * 3)
+    assert f"ham 45 {ham} 0.900 [0.870, 0.930]" in said
+    assert "A text called spam from a probability of 0.31 (seed 1), 0.32 (seed 2) on, the best F1 on the valid" in said
+    assert (
+        "Precision 0.931 ± 0.010 [0.901, 0.961] 0.951 ± 0.010 [0.921, 0.981] +0.020 [+0.010, +0.030] ▲" in said
+    )
+    assert "F1 0.931 ± 0.010 [0.901, 0.961] 0.951 ± 0.010 [0.921, 0.981] +0.020 [−0.010, +0.050] ○ no differ" in said
+    assert "gptsmith predict CHECKPOINT --threshold spam=0.31" in said
+    assert "12 of 60 test texts are nearly the same as a training text." in said
+    assert "F1 0.931 [0.901, 0.961] 0.831 [0.801, 0.861] 0.700 [0.670, 0.730]" in said
+    assert "No test item is nearly the same as a training item." in page.said("run-2")
+    assert "of the test split 12 are nearly the same as a training row" in page.said("data")
+
+
+def test_calibration_counts_every_answer(results: Results, page: Page) -> None:
+    frames = [pd.read_parquet(results.root / f"spam/seed-{seed}/predictions.parquet") for seed in (1, 2)]
+    test = pd.concat([frame[frame["split"] == "test"] for frame in frames])
+    sure = test[test[["probability_ham", "probability_spam"]].max(axis=1) > 0.9]
+    right = (sure["label"] == sure["prediction"]).mean()
+    said = page.said("run-0").partition("Calibration")[2]
+    assert f"0.9 – 1.0 {len(sure)} {right:.3f}" in said
+    assert "Calibration error (ECE) 0.250 ± 0.010 [0.220, 0.280]" in said
+    against = "Against TF-IDF + logistic regression: calibration error (ECE) ▲ better "
+    assert f"{against}(difference −0.050 [−0.080, −0.020])." in said
+    assert "Calibration error" not in page.said("run-0").partition("Classes")[0]
+
+
+def test_runs_stand_in_the_order_of_the_config(tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    results.settings["runs"] = dict(reversed(results.settings["runs"].items()))
+    verdicts = Page(results.build()).said("verdicts")
+    places = [verdicts.index(f"{run}:") for run in ("assistant", "spam-random", "spam")]
+    assert places == sorted(places)
 
 
 def test_confusion_counts_every_prediction(results: Results, page: Page) -> None:
@@ -489,7 +587,9 @@ def test_mistakes_are_the_most_confident_wrong_answers(results: Results, page: P
     assert len(wrong) > 3
     worst = wrong.iloc[int(confidence.argmax())]
     listed = page.said("run-1").partition("Worst mistakes Text True Predicted Probability ")[2]
-    assert listed.startswith(f"{worst['text']} {worst['label']} {worst['prediction']} {confidence.max():.3f}")
+    flag = f" nearly the training text no. {1000 + worst['id']}" if worst["id"] % 5 == 0 else ""
+    assert listed.startswith(f"{worst['text']}{flag} {worst['label']} {worst['prediction']} {confidence.max():.3f}")
+    assert "nearly the training text no. 10" in page.said("run-0") + page.said("run-1")
 
 
 def test_near_copies_of_training_texts_are_marked(results: Results) -> None:
@@ -545,7 +645,8 @@ def test_page_needs_nothing_else(html: str) -> None:
 
 def test_charts_follow_the_colour_scheme(html: str) -> None:
     charts = re.findall(r'<svg class="chart".*?</svg>', html, flags=re.DOTALL)
-    assert len(charts) == 1 + 2 * (2 + 2) + 1 + 1  # pretraining, two classifications, categories and loss
+    # Pretraining; rates, calibration and learning of two classifications; categories and loss.
+    assert len(charts) == 1 + 2 * (2 + 1 + 2) + 1 + 1
     assert not [chart for chart in charts if re.search(r"#[0-9a-f]{6}\b", chart)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.errors import UserError
-from gptsmith.evaluation.classification import METRICS, evaluate_classification
+from gptsmith.evaluation.classification import METRICS, RATES, evaluate_classification
 from gptsmith.evaluation.collect import collect_metrics
 from gptsmith.evaluation.instructions import evaluate_instructions
 from gptsmith.evaluation.summarize import summarize_classification, summarize_instructions
@@ -57,6 +57,7 @@ def summarize_spam(folder: Path, **changes: Any) -> dict[str, Any]:
         "dataset": "sms",
         "model": "small",
         "positive_label": "spam",
+        "near_copies": None,
         "settings": SETTINGS,
         "output": folder / "summary.json",
     }
@@ -70,7 +71,9 @@ def test_classification_summary(tmp_path: Path) -> None:
     about: dict[str, Any] = {"run": "spam", "task": "classification", "dataset": "sms", "model": "small"}
     about |= {"seeds": [1, 7], "rows": 90, "confidence": 0.95}
     assert {key: summary[key] for key in about} == about
-    assert set(summary) == set(about) | {"metrics", "validation", "baselines", "comparisons"}
+    assert set(summary) == set(about) | {
+        *("metrics", "validation", "baselines", "comparisons", "classes", "threshold", "without_near_copies")
+    }
 
     by_seed: dict[str, dict[str, float]] = {}
     for seed, path in files["predictions"].items():
@@ -103,6 +106,56 @@ def test_classification_summary(tmp_path: Path) -> None:
         theirs = summary["baselines"][against][metric]["value"]
         assert row["difference"] == pytest.approx(summary["metrics"][metric]["mean"] - theirs)
     assert comparisons["accuracy", "majority"]["low"] > 0
+
+    assert list(summary["classes"]) == ["ham", "spam"]
+    for label, entry in summary["classes"].items():
+        assert set(entry) == {"rows", *RATES, "baselines"}
+        assert entry["rows"] == {"ham": 60, "spam": 30}[label]
+        assert set(entry["baselines"]) == set(summary["baselines"])
+    for rate in RATES:
+        ours = {key: summary["metrics"][rate][key] for key in ("mean", "low", "high")}
+        assert summary["classes"]["spam"][rate] == ours  # the positive class
+        assert summary["classes"]["spam"]["baselines"]["majority"][rate] == summary["baselines"]["majority"][rate]
+
+    threshold = summary["threshold"]
+    assert (threshold["label"], threshold["least_recall"]) == ("spam", 0)
+    assert threshold["by_seed"] == {seed: by_seed[seed]["threshold"] for seed in ("1", "7")}
+    for rate in RATES:
+        metric, difference = threshold["metrics"][rate], threshold["differences"][rate]
+        assert metric["by_seed"] == {seed: by_seed[seed][f"test_{rate}_at_threshold"] for seed in ("1", "7")}
+        assert difference["difference"] == pytest.approx(metric["mean"] - summary["metrics"][rate]["mean"])
+        assert difference["low"] <= difference["difference"] <= difference["high"]
+    assert summary["without_near_copies"] is None
+
+
+def test_a_wanted_recall_moves_the_threshold(tmp_path: Path) -> None:
+    files = classification_files(tmp_path)
+    frame = pd.read_parquet(files["predictions"][7])
+    hard = frame["id"] == 93  # spam of the validation split, now less probable than nearly all ham
+    frame.assign(probability_spam=frame["probability_spam"].mask(hard, 0.02)).to_parquet(files["predictions"][7])
+    wish = Evaluation(bootstrap_samples=10, threshold_recall=1.0)
+    with_wish, without = (summarize_spam(tmp_path, **files, settings=one)["threshold"] for one in (wish, SETTINGS))
+    assert (with_wish["least_recall"], without["least_recall"]) == (1, 0)
+    assert with_wish["by_seed"]["7"] <= 0.02 < without["by_seed"]["7"]
+
+
+def test_the_figures_without_near_copies(tmp_path: Path) -> None:
+    files = classification_files(tmp_path)
+    copies = list(range(0, 90, 4))
+    summary = summarize_spam(tmp_path, **files, near_copies=copies)
+    found = summary["without_near_copies"]
+    assert (found["near_copies"], found["rows"]) == (len(copies), 90 - len(copies))
+    frames = [pd.read_parquet(path).query("split == 'test' and id % 4 != 0") for path in files["predictions"].values()]
+    accuracy = np.mean([(frame["label"] == frame["prediction"]).mean() for frame in frames])
+    assert found["metrics"]["accuracy"]["mean"] == pytest.approx(accuracy)
+    assert found["metrics"]["accuracy"]["low"] < accuracy < found["metrics"]["accuracy"]["high"]
+    assert set(found["metrics"]) == set(METRICS)
+    assert set(found["baselines"]) == set(summary["baselines"])
+    nothing: dict[str, Any] = {"metrics": {}, "baselines": {}}
+    none = summarize_spam(tmp_path, **files, near_copies=[])["without_near_copies"]
+    assert none == {"rows": 90, "near_copies": 0} | nothing
+    all_of_them = summarize_spam(tmp_path, **files, near_copies=range(90))["without_near_copies"]
+    assert all_of_them == {"rows": 0, "near_copies": 90} | nothing
 
 
 def test_one_seed_has_the_intervals_of_its_metrics_file(tmp_path: Path) -> None:
@@ -177,11 +230,10 @@ def instruction_files(folder: Path, **options: Any) -> dict[str, Any]:
     return {"responses": paths, "before": folder / "before.jsonl", "baselines": folder / "baselines.parquet"}
 
 
-def summarize_answers(folder: Path, **files: Any) -> dict[str, Any]:
+def summarize_answers(folder: Path, near_copies: list[int] | None = None, **files: Any) -> dict[str, Any]:
     output = folder / "summary.json"
-    summarize_instructions(
-        run="assistant", dataset="questions", model="small", settings=SETTINGS, output=output, **files
-    )
+    about = {"run": "assistant", "dataset": "questions", "model": "small", "near_copies": near_copies}
+    summarize_instructions(settings=SETTINGS, output=output, **about, **files)
     return json.loads(output.read_text())
 
 
@@ -191,7 +243,9 @@ def test_instruction_summary(tmp_path: Path) -> None:
     about: dict[str, Any] = {"run": "assistant", "task": "instruction", "dataset": "questions", "model": "small"}
     about |= {"seeds": [1, 2, 3], "rows": 60, "confidence": 0.95}
     assert {key: summary[key] for key in about} == about
-    assert set(summary) == set(about) | {"metrics", "baselines", "before", "comparisons", "categories"}
+    assert set(summary) == set(about) | {
+        *("metrics", "baselines", "before", "comparisons", "categories", "without_near_copies")
+    }
 
     metrics = summary["metrics"]
     assert set(metrics) == set(summary["before"]) == {"loss", "perplexity", "exact_match", "rouge_l"}
@@ -234,6 +288,15 @@ def test_categories(tmp_path: Path) -> None:
     parts = [category["exact_match"]["mean"] for category in categories.values()]
     assert np.mean(parts) == pytest.approx(summary["metrics"]["exact_match"]["mean"])
     assert parts[0] != parts[1]
+
+
+def test_answers_without_near_copies(tmp_path: Path) -> None:
+    files = instruction_files(tmp_path)
+    found = summarize_answers(tmp_path, near_copies=list(range(10)), **files)["without_near_copies"]
+    assert (found["near_copies"], found["rows"]) == (10, 50)
+    frames = [pd.read_json(path, lines=True).query("id >= 10") for path in files["responses"].values()]
+    matches = np.mean([(frame["response"] == frame["reference"]).mean() for frame in frames])
+    assert found["metrics"]["exact_match"]["mean"] == pytest.approx(matches)
 
 
 def test_no_categories(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gptsmith.evaluation.bootstrap import Array, Statistic
 
 BINS = 10
-EDGES = np.linspace(0, 1, BINS + 1)
+EDGES = np.arange(BINS + 1) / BINS
 # Of no probability at all, where the logarithm is infinite; scikit-learn's is the same.
 _LEAST_PROBABILITY = np.finfo(np.float64).eps
 
