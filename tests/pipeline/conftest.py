@@ -99,6 +99,7 @@ def tiny_config() -> dict[str, Any]:
                 "sources": [{"path": "messages.csv"}],
                 "format": {"type": "csv"},
                 "positive_label": "spam",
+                "near_duplicates": "report",
             },
             "questions": {
                 "task": "instruction",

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -46,6 +47,10 @@ def test_from_two_files_to_a_report(project: "Project") -> None:
     header, *rows = (project.folder / "Anfragen.csv").read_text(encoding="cp1252").splitlines(keepends=True)
     (project.folder / "Test.csv").write_text(header + "".join(rows[::5]), encoding="cp1252")
     gptsmith(project, "init", "Anfragen.csv", "--test", "Test.csv")
+    config = yaml.safe_load((project.folder / "anfragen.yaml").read_text())
+    [(name, settings)] = config["runs"].items()
+    config["runs"]["again"] = settings | {"trainable": "head", "seeds": [7]}
+    (project.folder / "anfragen.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     project.run("--configfile", "anfragen.yaml")
     metrics = json.loads((project.folder / "results/anfragen/metrics.json").read_text())
     assert metrics
@@ -53,7 +58,20 @@ def test_from_two_files_to_a_report(project: "Project") -> None:
     assert report["splits"]["test"]["rows"] == report["test_rows_read"] == 30
     assert report["dropped"]["duplicate"] == 30
     assert report["near_duplicates"]["rows"] >= 0
-    assert "Beschwerde" in (project.folder / "results/anfragen/report.html").read_text()
+    text = (project.folder / "results/anfragen/report.html").read_text()
+    assert "Beschwerde" in text
+    assert text.index(f">{name}</bdi>:</strong>") < text.index(">again</bdi>:</strong>")
+
+    compared = json.loads((project.folder / "results/anfragen/comparisons/anfragen.json").read_text())
+    [pair] = compared["pairs"]
+    assert pair["runs"] == [name, "again"]
+    means = [metrics[run]["f1"] for run in pair["runs"]]
+    assert pair["differences"]["f1"]["difference"] == pytest.approx(means[0] - means[1])
+    assert set(pair["mcnemar"]) == {"only_first", "only_second", "p_value"}
+    assert "p (McNemar)" in text
+    summary = json.loads((project.folder / "results/anfragen/again/summary.json").read_text())
+    assert {label: entry["rows"] for label, entry in summary["classes"].items()} == report["splits"]["test"]["labels"]
+    assert summary["threshold"] is None
 
 
 def test_what_a_run_takes_is_told_before_it(project: "Project") -> None:

@@ -1,5 +1,6 @@
 """What can be asked for on the command line, and how a run ends that is interrupted."""
 
+import json
 import os
 import shutil
 import signal
@@ -58,6 +59,25 @@ def test_another_config_takes_the_place_of_the_default_one(project: "Project") -
     planned = project.planned("--configfile", "other.yaml")
     assert (planned["finetune"], planned["summarize"]) == (1, 1)
     assert "generate" not in planned
+
+
+@pytest.mark.slow
+def test_a_run_leaves_what_its_figures_are_worth(finished_project: "Project") -> None:
+    results = finished_project.folder / "results" / "tiny" / "spam"
+    metrics = json.loads((results / "seed-1" / "metrics.json").read_text())
+    assert 0 <= metrics["test_calibration_error_low"] <= metrics["test_calibration_error_high"] <= 1
+    assert 0 <= metrics["threshold"] <= 1
+    summary = json.loads((results / "summary.json").read_text())
+    assert summary["threshold"]["by_seed"] == {"1": metrics["threshold"]}
+    assert list(summary["classes"]) == ["ham", "spam"]
+    # Each spam message is another one with another number.
+    prepared = json.loads((finished_project.folder / "data/prepared/messages/report.json").read_text())
+    near = prepared["near_duplicates"]["in_train"]["test"]
+    assert len(near) == summary["without_near_copies"]["near_copies"] > 0
+    report = (results.parent / "report.html").read_text()
+    for said in ("Reliability diagram", f'--threshold <bdi class="data">spam</bdi>={metrics["threshold"]:.3g}'):
+        assert said in report
+    assert f"{len(near)} of {summary['rows']} test texts are nearly the same as a training text" in report
 
 
 @pytest.mark.slow
