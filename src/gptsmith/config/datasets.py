@@ -92,7 +92,7 @@ class ClassificationDataset(BaseModel):
     """Drop repeated texts before splitting, so that none can be in two splits."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"
     """What becomes of texts (of instructions with their input) that are nearly those of an earlier row, eight tenths of
-    them the same: `report` counts them and flags those of the test split that are in training, `remove` drops them before
+    them the same: `report` counts them and flags those of the test split that training has, `remove` drops them before
     splitting. Both take time, about half a minute for 100,000 short texts, and memory, about seven kilobytes a row."""
     balance: Literal["none", "undersample"] = "none"
     """`undersample` cuts every class to the size of the smallest, before splitting."""
@@ -172,7 +172,7 @@ class InstructionDataset(BaseModel):
     """Drop entries whose instruction and input repeat an earlier one, before splitting."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"
     """What becomes of texts (of instructions with their input) that are nearly those of an earlier row, eight tenths of
-    them the same: `report` counts them and flags those of the test split that are in training, `remove` drops them before
+    them the same: `report` counts them and flags those of the test split that training has, `remove` drops them before
     splitting. Both take time, about half a minute for 100,000 short texts, and memory, about seven kilobytes a row."""
     shards: Shards = 1
     """Parts that are read and tokenized by jobs of their own: for large datasets on a cluster (docs/performance.md)."""
