@@ -58,7 +58,16 @@ SETTINGS: dict[str, Any] = {
 CLASSIFICATION_METRICS = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision")
 PROBABILITY_METRICS = ("log_loss", "brier_score", "calibration_error")
 RATES = ("precision", "recall", "f1")
-TEXT_METRICS = ("exact_match", "rouge_l")
+TEXT_METRICS = ("exact_match", "rouge_l", "chrf")
+TEXT_STATISTICS = {
+    "mean_words": 1.5,
+    "median_words": 1.0,
+    "empty": 0.0,
+    "repeating": 0.125,
+    "repeated_spans": 0.0625,
+    "distinct_2": 0.75,
+    "copying": 0.25,
+}
 CATEGORIES = ("plural", "reverse", "spelling")
 
 
@@ -146,7 +155,13 @@ def instruction_summary() -> dict[str, Any]:
         "confidence": 0.95,
         "metrics": {
             name: over_seeds(value, [1])
-            for name, value in {"loss": 1.9, "perplexity": 6.69, "exact_match": 0.41, "rouge_l": 0.55}.items()
+            for name, value in {
+                "loss": 1.9,
+                "perplexity": 6.69,
+                "exact_match": 0.41,
+                "rouge_l": 0.55,
+                "chrf": 0.61,
+            }.items()
         },
         "baselines": {
             "majority_answer": {name: around(0.05) for name in TEXT_METRICS},
@@ -164,6 +179,7 @@ def instruction_summary() -> dict[str, Any]:
                 "rows": 30,
                 "exact_match": around(value, 0.1, "mean"),
                 "rouge_l": around(value, 0.1, "mean"),
+                "chrf": around(value, 0.1, "mean"),
                 "before_exact_match": 0.0,
                 "baselines": {"majority_answer": 0.05, "nearest_neighbour": 0.3},
                 "differences": {
@@ -173,6 +189,12 @@ def instruction_summary() -> dict[str, Any]:
             }
             for name, value in zip(CATEGORIES, (0.7, 0.35, 0.1), strict=True)
         },
+        "texts": {
+            "fine_tuned": {**TEXT_STATISTICS, "cut_off": 0.2},
+            "before": {**TEXT_STATISTICS, "distinct_2": None, "cut_off": 1.0},
+            "reference": TEXT_STATISTICS,
+        },
+        "judge": None,
     }
 
 
@@ -463,9 +485,10 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
     assert "1 198,528 1,087,744 3 1 min 23 s 12,346 42% 912 MB cpu 2 fp32" in run
     assistant = page.said("run-2")
     assert "Loss (nats per token) 1.900 [1.870, 1.930] 5.200 [5.170, 5.230] – –" in assistant
-    assert "plural 30 0.700 [0.600, 0.800] 0.000 0.050 0.300 +0.400 [+0.300, +0.500] ▲ better" in assistant
+    assert "plural 30 0.700 [0.600, 0.800] 0.700 0.700 0.000 0.050 0.300 +0.400 [+0.300, +0.500] ▲ better" in assistant
     assert (
-        "reverse 30 0.350 [0.250, 0.450] 0.000 0.050 0.300 +0.050 [−0.050, +0.150] ○ no difference found" in assistant
+        "reverse 30 0.350 [0.250, 0.450] 0.350 0.350 0.000 0.050 0.300 +0.050 [−0.050, +0.150] ○ no difference found"
+        in assistant
     )
     assert "finetune spam/seed-1 1 min 23 s 2 min 30 s 912 MB 2 prepare sms 0.4 s – – 2" in page.said("stages")
     assert "logits differ by at most 3.1e-05 over 64 positions" in page.said("models")
@@ -502,6 +525,40 @@ def test_an_estimate_stands_beside_the_truth(tmp_path: Path) -> None:
     assert "with settings that have changed since" in Page(results.build()).said("stages")
     results.edit("estimate.json", lambda estimate: estimate.update(stages=stages[2:]))
     assert "gptsmith check" not in Page(results.build()).said("stages")
+
+
+def test_length_and_repetition_stand_beside_those_of_the_references(page: Page) -> None:
+    assistant = page.said("run-2")
+    assert "Of the responses Fine-tuned Before fine-tuning Reference Words, mean 1.500 1.500 1.500" in assistant
+    assert "Stopped at the length limit 0.200 1.000 –" in assistant
+    assert "Different pairs of words for each word 0.750 – 0.750" in assistant
+    assert "Judge" not in assistant
+
+
+def judged(results: Results, model: str, prompt: str) -> None:
+    """A judge that graded all responses, but the first."""
+    for folder in ("assistant/seed-1", "assistant/before"):
+        lines = [{"id": item, "score": 85 if item else None, "answer": "85"} for item in range(30)]
+        results.lines(f"{folder}/judgements.jsonl", lines)
+    settings = {"url": "http://localhost:11434/v1", "model": model, "prompt": prompt}
+    results.json("assistant/before/judge.json", {"settings": settings, "models": [model]})
+    counts = {"unparsable": {"1": 1}, "unparsable_before": 2, "bounds": around(80.5), "bounds_before": around(10.5)}
+    results.edit("assistant/summary.json", lambda summary: summary.update(judge=counts))
+    results.edit("assistant/summary.json", lambda s: s["metrics"].update(judge_score=over_seeds(85.0, [1])))
+    results.edit("assistant/summary.json", lambda s: s["before"].update(judge_score=around(20)))
+
+
+def test_a_judge_is_named_with_what_it_was_asked_and_what_has_no_grade(tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    judged(results, "<b>llama3", "Grade <script>alert(1)</script> {response}")
+    page = assert_inert(results.build())
+    assistant = page.said("run-2")
+    assert "Judge's score (0 to 100) 85.000 [84.970, 85.030] 20.000" in assistant
+    assert "<b>llama3 at localhost:11434 graded each response" in assistant
+    assert "Fine-tuned 1 80.470 80.530 Before fine-tuning 2 10.470 10.530" in assistant
+    assert "Grade <script>alert(1)</script> {response}" in assistant
+    assert "no. 1 · ROUGE-L 1.000 · chrF 1.000 · Judge's score (0 to 100) 85.000" in assistant
+    assert "no. 0 · ROUGE-L 1.000 · chrF 1.000 · Judge's score (0 to 100) –" in assistant
 
 
 def test_origin_of_models_is_told_as_it_is(page: Page) -> None:
@@ -675,7 +732,7 @@ def hostile_results(folder: Path, texts: list[str]) -> Results:
     results.table("spam-random/seed-1/predictions.parquet", frame)
     answers = [
         {**response(item, False), **dict.fromkeys(("instruction", "input", "response"), text), "category": text}
-        for item, text in enumerate([*texts, "\ud800 alone", "y" * 1_000_000])
+        for item, text in enumerate([*texts, "y" * 1_000_000])
     ]
     results.lines("assistant/seed-1/responses.jsonl", answers)
     results.lines("assistant/before/responses.jsonl", answers)
@@ -704,7 +761,6 @@ def test_hostile_texts_stay_texts(tmp_path: Path) -> None:
         assert text in page.text["run-1"]
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", html)
     assert "⟨U+202E⟩gnp.exe⟨U+202C⟩ ⟨U+2066⟩⟨U+200F⟩⟨U+0000⟩⟨U+001B⟩[2J⟨U+0085⟩" in page.text["run-1"]
-    assert "⟨U+D800⟩ alone" in page.text["run-1"]
     charts = re.findall(r"<text[^>]*>([^<]*)</text>", html)
     assert "&lt;svg onload=alert(1)&gt;$x^2$" in charts
     assert any(label.startswith("$\\frac{1}{0}$ {{") for label in charts)

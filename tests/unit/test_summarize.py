@@ -209,6 +209,9 @@ def respond(right: float, loss: float, seed: int, categories: tuple[str, ...] = 
         {
             "id": np.arange(60),
             "category": [categories[i % len(categories)] for i in range(60)],
+            "instruction": "Answer.",
+            "input": "",
+            "finish_reason": "stop",
             "reference": reference,
             "response": np.where(generator.random(60) < right, reference, "no answer"),
             "negative_log_likelihood": loss * np.arange(1, 61),
@@ -227,7 +230,12 @@ def instruction_files(folder: Path, **options: Any) -> dict[str, Any]:
         for name, right in [("majority_answer", 0.1), ("nearest_neighbour", 0.5)]
     ]
     pd.concat(rivals).to_parquet(folder / "baselines.parquet")
-    return {"responses": paths, "before": folder / "before.jsonl", "baselines": folder / "baselines.parquet"}
+    return {
+        "responses": paths,
+        "before": folder / "before.jsonl",
+        "baselines": folder / "baselines.parquet",
+        "judgements": {},
+    }
 
 
 def summarize_answers(folder: Path, near_copies: list[int] | None = None, **files: Any) -> dict[str, Any]:
@@ -244,11 +252,12 @@ def test_instruction_summary(tmp_path: Path) -> None:
     about |= {"seeds": [1, 2, 3], "rows": 60, "confidence": 0.95}
     assert {key: summary[key] for key in about} == about
     assert set(summary) == set(about) | {
-        *("metrics", "baselines", "before", "comparisons", "categories", "without_near_copies")
+        *("metrics", "baselines", "before", "comparisons", "categories", "without_near_copies", "texts", "judge")
     }
+    assert summary["judge"] is None
 
     metrics = summary["metrics"]
-    assert set(metrics) == set(summary["before"]) == {"loss", "perplexity", "exact_match", "rouge_l"}
+    assert set(metrics) == set(summary["before"]) == {"loss", "perplexity", "exact_match", "rouge_l", "chrf"}
     assert all(set(m) == {"mean", "standard_deviation", "by_seed"} | INTERVAL for m in metrics.values())
     assert all(set(m) == {"value"} | INTERVAL for m in summary["before"].values())
     assert metrics["loss"]["mean"] == pytest.approx(0.5)
@@ -260,9 +269,10 @@ def test_instruction_summary(tmp_path: Path) -> None:
         assert all(metrics[name]["by_seed"][str(seed)] == alone[f"test_{name}"] for name in metrics)
 
     assert set(summary["baselines"]) == {"majority_answer", "nearest_neighbour"}
-    assert all(set(rival) == {"exact_match", "rouge_l"} for rival in summary["baselines"].values())
+    assert all(set(rival) == {"exact_match", "rouge_l", "chrf"} for rival in summary["baselines"].values())
     comparisons = {(row["metric"], row["against"]): row for row in summary["comparisons"]}
-    assert set(comparisons) == {(m, rival) for m in ("exact_match", "rouge_l") for rival in summary["baselines"]} | {
+    scores = ("exact_match", "rouge_l", "chrf")
+    assert set(comparisons) == {(score, rival) for score in scores for rival in summary["baselines"]} | {
         (metric, "before") for metric in metrics
     }
     assert comparisons["loss", "before"]["difference"] == pytest.approx(-2.5)
@@ -275,7 +285,7 @@ def test_categories(tmp_path: Path) -> None:
     assert set(categories) == {"sums", "words"}
     for category in categories.values():
         assert set(category) == {
-            *("rows", "exact_match", "rouge_l", "before_exact_match", "baselines", "differences"),
+            *("rows", "exact_match", "rouge_l", "chrf", "before_exact_match", "baselines", "differences"),
         }
         assert category["rows"] == 30
         assert set(category["exact_match"]) == set(category["rouge_l"]) == {"mean"} | INTERVAL
@@ -299,6 +309,59 @@ def test_answers_without_near_copies(tmp_path: Path) -> None:
     assert found["metrics"]["exact_match"]["mean"] == pytest.approx(matches)
 
 
+def test_texts(tmp_path: Path) -> None:
+    texts = summarize_answers(tmp_path, **instruction_files(tmp_path))["texts"]
+    assert set(texts) == {"fine_tuned", "before", "reference"}
+    assert set(texts["fine_tuned"]) == set(texts["before"]) == set(texts["reference"]) | {"cut_off"}
+    assert texts["before"]["mean_words"] == texts["reference"]["mean_words"] == 2
+    assert texts["before"]["distinct_2"] == 1 / 120  # the same answer 60 times
+    assert texts["reference"]["distinct_2"] == 60 / 120
+    assert 1 / 120 < texts["fine_tuned"]["distinct_2"] < 60 / 120
+
+
+def judge(responses: Path, scores: list[int | None]) -> Path:
+    path = responses.with_suffix(".judged")
+    lines = [{"id": number, "score": score, "answer": str(score)} for number, score in enumerate(scores)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_judged_summary(tmp_path: Path) -> None:
+    files = instruction_files(tmp_path)
+    judged = {path: judge(path, [None, None, 80, *[60] * 57]) for path in files["responses"].values()}
+    judged[files["before"]] = judge(files["before"], [None, *[20] * 59])
+    summary = summarize_answers(tmp_path, **files | {"judgements": judged})
+    score, before = summary["metrics"]["judge_score"], summary["before"]["judge_score"]
+    assert score["mean"] == pytest.approx((80 + 57 * 60) / 58)  # over what has a score
+    assert score["low"] < score["mean"] < score["high"]
+    assert before["value"] == before["low"] == before["high"] == 20
+    assert summary["judge"] == {
+        "unparsable": {"1": 2, "2": 2, "3": 2},
+        "unparsable_before": 1,
+        "bounds": {"low": pytest.approx(3500 / 60), "high": pytest.approx(3700 / 60)},
+        "bounds_before": {"low": pytest.approx(1180 / 60), "high": pytest.approx(1280 / 60)},
+    }
+    compared = {row["against"]: row for row in summary["comparisons"] if row["metric"] == "judge_score"}
+    assert set(compared) == {"before"}  # the baselines are not judged
+    assert compared["before"]["difference"] == pytest.approx(score["mean"] - 20)
+    assert summary["categories"]["sums"]["judge_score"]["mean"] > summary["categories"]["words"]["judge_score"]["mean"]
+
+
+def test_a_judge_who_gave_no_score_at_all(tmp_path: Path) -> None:
+    files = instruction_files(tmp_path)
+    judged = {path: judge(path, [None] * 60) for path in [*files["responses"].values(), files["before"]]}
+    summary = summarize_answers(tmp_path, **files | {"judgements": judged})
+    assert summary["metrics"]["judge_score"]["mean"] is None
+    assert summary["judge"]["bounds"] == {"low": 0, "high": 100}
+
+
+def test_judgements_of_other_items(tmp_path: Path) -> None:
+    files = instruction_files(tmp_path)
+    judged = {path: judge(path, [50] * 59) for path in [*files["responses"].values(), files["before"]]}
+    with pytest.raises(UserError, match=r"seed-1\.judged: not about the responses in .*seed-1\.jsonl"):
+        summarize_answers(tmp_path, **files | {"judgements": judged})
+
+
 def test_no_categories(tmp_path: Path) -> None:
     assert summarize_answers(tmp_path, **instruction_files(tmp_path, categories=("",)))["categories"] == {}
 
@@ -320,4 +383,4 @@ def test_metrics_of_all_runs(tmp_path: Path) -> None:
     collected = json.loads((tmp_path / "metrics.json").read_text())
     assert set(collected) == {"spam", "assistant"}
     assert collected["spam"]["f1"] == spam["metrics"]["f1"]["mean"]
-    assert set(collected["assistant"]) == {"loss", "perplexity", "exact_match", "rouge_l"}
+    assert set(collected["assistant"]) == {"loss", "perplexity", "exact_match", "rouge_l", "chrf"}

@@ -222,6 +222,7 @@ def runs_of(task):
 
 
 CLASSIFICATION_RUNS, INSTRUCTION_RUNS = runs_of("classification"), runs_of("instruction")
+JUDGED_RUNS = INSTRUCTION_RUNS if CONFIG.evaluation.judge is not None else []
 LORA_RUNS = [name for name, run in RUNS.items() if isinstance(run.trainable, LoRAOnly)]
 
 
@@ -304,6 +305,20 @@ def before_of(wildcards):
     return f"results/{NAME}/{wildcards.run}/before/responses.jsonl" if wildcards.run in INSTRUCTION_RUNS else []
 
 
+def sides_of(run):
+    """Folders with responses of a run."""
+    return ["before", *(f"seed-{seed}" for seed in RUNS[run].seeds)]
+
+
+def judgements_of(run, sides):
+    return [f"results/{NAME}/{run}/{side}/judgements.jsonl" for side in sides] if run in JUDGED_RUNS else []
+
+
+def evaluation_slice(_wildcards):
+    """The judge has a rule of its own."""
+    return canonical_json(CONFIG.evaluation.model_dump(mode="json", exclude_defaults=True, exclude={"judge"}))
+
+
 # The report
 
 
@@ -360,6 +375,7 @@ def stage_records(_wildcards):
     jobs += [f"{rule}/{NAME}/{run}" for run in RUNS for rule in ("baselines", "summarize")]
     jobs += [f"comparisons/{NAME}/{dataset}" for dataset in COMPARED]
     jobs += [f"generate_before/{NAME}/{run}" for run in INSTRUCTION_RUNS]
+    jobs += [f"judge/{NAME}/{run}/{side}" for run in JUDGED_RUNS for side in sides_of(run)]
     for run, settings in RUNS.items():
         answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
         rules_of_seed = ("finetune", answer, "evaluate")

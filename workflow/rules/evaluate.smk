@@ -1,8 +1,10 @@
 """Metrics of each seed, baselines, and the summary of a run."""
 
 
-# Seconds of one core, where a cluster would take longer to find them a place.
+# Seconds of one core, where a cluster would take longer to find them a place. (And its nodes often have no internet,
+# which a judge may need.)
 localrules:
+    judge,
     evaluate,
     summarize,
     comparisons,
@@ -30,9 +32,34 @@ rule baselines:
         " 2>&1 | tee -i {log:q}"
 
 
+rule judge:
+    input:
+        f"results/{NAME}/{{run}}/{{side}}/responses.jsonl",
+    output:
+        f"results/{NAME}/{{run}}/{{side}}/judgements.jsonl",
+        f"results/{NAME}/{{run}}/{{side}}/judge.json",
+    log:
+        f"logs/judge/{NAME}/{{run}}/{{side}}.log",
+    benchmark:
+        f"logs/benchmarks/judge/{NAME}/{{run}}/{{side}}.jsonl"
+    wildcard_constraints:
+        run=one_of(JUDGED_RUNS),
+        side="before|seed-[0-9]+",
+    resources:
+        judge_requests=CONFIG.execution.judge_requests,
+        judge_seconds=CONFIG.execution.judge_seconds,
+    params:
+        settings=lambda wildcards: canonical_json(CONFIG.evaluation.judge),
+        code=code_of("judge.py"),
+    shell:
+        'python "$SCRIPTS/judge.py" --settings {params.settings:q} --requests {resources.judge_requests}'
+        " --seconds {resources.judge_seconds} --responses {input:q} --output {output[0]:q} 2>&1 | tee -i {log:q}"
+
+
 rule evaluate:
     input:
         answers=lambda wildcards: answers_of(wildcards)[RUNS[wildcards.run].seeds.index(int(wildcards.seed))],
+        judgements=lambda wildcards: judgements_of(wildcards.run, [f"seed-{wildcards.seed}"]),
         prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/metrics.json",
@@ -41,11 +68,12 @@ rule evaluate:
     benchmark:
         f"logs/benchmarks/evaluate/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        settings=evaluation_slice,
+        judgements=lambda wildcards, input: [f"--judgements={file}" for file in input.judgements],
         code=code_of("evaluate.py"),
     shell:
         'python "$SCRIPTS/evaluate.py" --settings {params.settings:q} --answers {input.answers:q}'
-        " --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
+        " {params.judgements:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule summarize:
@@ -54,6 +82,7 @@ rule summarize:
         metrics=lambda wildcards: [f"{folder}/metrics.json" for folder in seed_folders(wildcards.run)],
         baselines=f"results/{NAME}/{{run}}/baselines.parquet",
         before=before_of,
+        judgements=lambda wildcards: judgements_of(wildcards.run, sides_of(wildcards.run)),
         prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
     output:
         f"results/{NAME}/{{run}}/summary.json",
@@ -62,16 +91,18 @@ rule summarize:
     benchmark:
         f"logs/benchmarks/summarize/{NAME}/{{run}}.jsonl"
     params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        settings=evaluation_slice,
         run=lambda wildcards: run_slice(
             wildcards.run,
             {"training", "trainable", "max_length", "loss_on", "generation"},
         ),
         results=lambda wildcards, output: Path(output[0]).parent.as_posix(),
+        judged=lambda wildcards: ["--judged"] if wildcards.run in JUDGED_RUNS else [],
         code=code_of("summarize.py"),
     shell:
         'python "$SCRIPTS/summarize.py" --settings {params.settings:q} --run {params.run:q} --name {wildcards.run:q}'
-        " --results {params.results:q} --prepared-report {input.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
+        " --results {params.results:q} {params.judged:q} --prepared-report {input.prepared:q} --output {output:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule comparisons:
@@ -87,7 +118,7 @@ rule comparisons:
     wildcard_constraints:
         dataset=one_of(COMPARED),
     params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        settings=evaluation_slice,
         runs=lambda wildcards: canonical_json([[run, RUNS[run].seeds] for run in COMPARED[wildcards.dataset]]),
         results=f"results/{NAME}",
         code=code_of("comparisons.py"),

@@ -16,6 +16,12 @@ rule report:
         predictions=seed_files(CLASSIFICATION_RUNS, "predictions.parquet"),
         responses=seed_files(INSTRUCTION_RUNS, "responses.jsonl"),
         before=[f"results/{NAME}/{run}/before/responses.jsonl" for run in INSTRUCTION_RUNS],
+        judgements=[
+            f"results/{NAME}/{run}/{side}/{file}"
+            for run in JUDGED_RUNS
+            for side in sides_of(run)
+            for file in ("judgements.jsonl", "judge.json")
+        ],
         baselines=[f"results/{NAME}/{run}/baselines.parquet" for run in RUNS],
         comparisons=[f"results/{NAME}/comparisons/{dataset}.json" for dataset in COMPARED],
         prepared=[f"data/prepared/{dataset}/report.json" for dataset in USED_DATASETS],

@@ -13,6 +13,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: the config's evaluation section")
     parser.add_argument("--answers", type=Path, required=True, help="predictions.parquet or responses.jsonl")
+    parser.add_argument("--judgements", type=Path, help="judgements.jsonl of these responses, where there is a judge")
     parser.add_argument("--prepared-report", type=Path, required=True, help="report.json of the prepared dataset")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
@@ -21,7 +22,7 @@ def main() -> None:
     if report["task"] == "classification":
         evaluate_classification(arguments.answers, report["positive_label"], settings, arguments.output)
     else:
-        evaluate_instructions(arguments.answers, settings, arguments.output)
+        evaluate_instructions(arguments.answers, settings, arguments.output, arguments.judgements)
 
 
 if __name__ == "__main__":

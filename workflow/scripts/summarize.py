@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument("--run", required=True, help="JSON of the run, as in the config")
     parser.add_argument("--prepared-report", type=Path, required=True, help="report.json of the prepared dataset")
     parser.add_argument("--results", type=Path, required=True, help="folder with the run's seed-<seed> folders")
+    parser.add_argument("--judged", action="store_true", help="each responses.jsonl has a judgements.jsonl beside it")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
     settings = Evaluation.model_validate_json(arguments.settings)
@@ -35,7 +36,10 @@ def main() -> None:
         summarize_classification(positive_label=report["positive_label"], predictions=predictions, **common)
     else:
         responses = {seed: results / f"seed-{seed}" / "responses.jsonl" for seed in run_settings.seeds}
-        summarize_instructions(responses=responses, before=results / "before" / "responses.jsonl", **common)
+        before = results / "before" / "responses.jsonl"
+        judged = [before, *responses.values()] if arguments.judged else []
+        judgements = {path: path.with_name("judgements.jsonl") for path in judged}
+        summarize_instructions(responses=responses, before=before, judgements=judgements, **common)
 
 
 if __name__ == "__main__":

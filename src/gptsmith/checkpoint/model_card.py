@@ -21,7 +21,7 @@ answer = pipeline("text-generation", model="FOLDER")
 print(answer([{"role": "user", "content": "an instruction"}])[0]["generated_text"][-1]["content"])
 """,
 }
-METRICS = ("accuracy", "f1", "roc_auc", "loss", "perplexity", "exact_match", "rouge_l")
+METRICS = ("accuracy", "f1", "roc_auc", "loss", "perplexity", "exact_match", "rouge_l", "chrf")
 
 FAMILY_NAMES = {"gpt2": "GPT-2", "llama": "Llama"}
 

@@ -1,9 +1,10 @@
-"""What is measured, and how sure it is: the settings of the bootstrap intervals and of the threshold."""
+"""How answers are measured: the bootstrap intervals, the threshold, and who else grades them."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
 
+from gptsmith.config.judge import Judge
 from gptsmith.config.strict import STRICT
 
 
@@ -21,3 +22,5 @@ class Evaluation(BaseModel):
     threshold_recall: Annotated[float, Field(ge=0, le=1)] = 0.0
     """With two classes: the recall that the threshold must reach on the validation split. Among those that do, the one
     of highest F1 is taken."""
+    judge: Judge | None = None
+    """A language model that also grades the responses of instruction runs; none when left out."""

@@ -36,6 +36,10 @@ class Execution(BaseModel):
     long enough to win the time back."""
     versions: Versions = Versions()
     """Versions of data, checkpoints and results."""
+    judge_requests: PositiveInt = 4
+    """Requests that a job sends to `evaluation.judge` at the same time."""
+    judge_seconds: PositiveInt = 120
+    """Longest wait for one of its answers, before another try."""
 
     checkpoint_seconds: NonNegativeInt = 60
     """Time between two saved states of a training, from which it goes on if it is broken off. More where saving takes

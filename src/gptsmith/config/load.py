@@ -120,6 +120,7 @@ RESERVED_TARGETS = frozenset(
         "generate_before",
         "import_checkpoint",
         "join_tokens",
+        "judge",
         "predict",
         "prepare",
         "prepare_shards",

@@ -125,7 +125,7 @@ def _code(value: Any) -> str:
     """A value as one writes it in YAML."""
     if isinstance(value, dict):
         return "`{" + ", ".join(f"{key}: {_code(one).strip('`')}" for key, one in value.items()) + "}`"
-    return f"`{value}`" if isinstance(value, str) else f"`{json.dumps(value)}`"
+    return f"`{value}`" if isinstance(value, str) and "\n" not in value else f"`{json.dumps(value)}`"
 
 
 def _title(name: str) -> str:

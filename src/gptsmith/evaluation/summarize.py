@@ -34,11 +34,12 @@ from gptsmith.evaluation.classification import (
     validation_metrics,
 )
 from gptsmith.evaluation.instructions import (
-    match_statistic,
     read_baseline_responses,
     read_responses,
     response_statistic,
+    score_statistic,
 )
+from gptsmith.evaluation.repetition import reference_statistics, response_statistics
 from gptsmith.evaluation.tables import check_same_items
 from gptsmith.files import write_json
 
@@ -109,23 +110,26 @@ def summarize_instructions(
     responses: dict[int, Path],
     baselines: Path,
     before: Path,
+    judgements: dict[Path, Path],
     settings: Evaluation,
     output: Path,
 ) -> None:
     """Write summary.json of an instruction run from the responses.jsonl of each seed, and of the model `before`
     fine-tuning; `near_copies` as for a classification.
 
+    judgements: The judgements.jsonl of each of these files; empty without a judge.
+
     Raises UserError when a file breaks its contract, or seeds and baselines are not about the same items.
     """
-    tests = {seed: read_responses(path) for seed, path in sorted(responses.items())}
-    start = read_responses(before)
+    tests = {seed: read_responses(path, judgements.get(path)) for seed, path in sorted(responses.items())}
+    start = read_responses(before, judgements.get(before))
     rivals = read_baseline_responses(baselines)
     files = {responses[seed]: items for seed, items in tests.items()} | {before: start}
     check_same_items(files | {baselines / name: items for name, items in rivals.items()}, "reference")
 
     rows = len(start)
     by_seed = {seed: bootstrap(response_statistic(items), rows, settings) for seed, items in tests.items()}
-    by_baseline = {name: bootstrap(match_statistic(items), rows, settings) for name, items in rivals.items()}
+    by_baseline = {name: bootstrap(score_statistic(items), rows, settings) for name, items in rivals.items()}
     at_start = bootstrap(response_statistic(start), rows, settings)
     summary = {
         "run": run,
@@ -142,7 +146,13 @@ def summarize_instructions(
             mean_estimates(by_seed.values()), by_baseline | {"before": at_start}, settings.confidence
         ),
         "categories": _categories(tests.values(), start, rivals, settings),
-        "without_near_copies": _without_near_copies(tests.values(), rivals, match_statistic, near_copies, settings),
+        "without_near_copies": _without_near_copies(tests.values(), rivals, score_statistic, near_copies, settings),
+        "texts": {
+            "fine_tuned": _mean_of_numbers([response_statistics(items) for items in tests.values()]),
+            "before": response_statistics(start),
+            "reference": reference_statistics(start),
+        },
+        "judge": _judged(tests, start) if judgements else None,
     }
     write_json(output, null_where_undefined(summary))
 
@@ -223,12 +233,12 @@ def _without_near_copies(
 def _categories(
     seeds: Collection[pd.DataFrame], before: pd.DataFrame, baselines: dict[str, pd.DataFrame], settings: Evaluation
 ) -> dict[str, Any]:
-    """Exact match and ROUGE-L by category, each resampled within the category; {} when no item has one."""
+    """The scores by category, each resampled within the category; {} when no item has one."""
     found = {}
     for category, rows in before.groupby("category").groups.items():
-        ours = mean_estimates([bootstrap(match_statistic(items.loc[rows]), len(rows), settings) for items in seeds])
+        ours = mean_estimates([bootstrap(score_statistic(items.loc[rows]), len(rows), settings) for items in seeds])
         theirs = {
-            name: bootstrap(match_statistic(items.loc[rows]), len(rows), settings)["exact_match"]
+            name: bootstrap(score_statistic(items.loc[rows]), len(rows), settings)["exact_match"]
             for name, items in baselines.items()
         }
         found[str(category)] = {
@@ -243,6 +253,26 @@ def _categories(
             ),
         }
     return {} if list(found) == [""] else found
+
+
+def _judged(tests: dict[int, pd.DataFrame], before: pd.DataFrame) -> dict[str, Any]:
+    """How many of the judge's answers gave no score, and between what the mean would lie with them."""
+    return {
+        "unparsable": {str(seed): int(items["judge_score"].isna().sum()) for seed, items in tests.items()},
+        "unparsable_before": int(before["judge_score"].isna().sum()),
+        "bounds": _bounds(list(tests.values())),
+        "bounds_before": _bounds([before]),
+    }
+
+
+def _bounds(judged: list[pd.DataFrame]) -> dict[str, float]:
+    """Mean score if all that is missing were 0, and if it were 100."""
+    scores = pd.concat(judged)["judge_score"]
+    return {"low": float(scores.fillna(0).mean()), "high": float(scores.fillna(100).mean())}
+
+
+def _mean_of_numbers(seeds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([numbers[name] for numbers in seeds])) for name in seeds[0]}
 
 
 def _over_seeds(by_seed: dict[int, Estimates], confidence: float) -> dict[str, dict[str, Any]]:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from gptsmith.errors import UserError
 from gptsmith.evaluation.classification import read_baseline_predictions, read_predictions
+from gptsmith.evaluation.instructions import read_responses
 from gptsmith.files import read_json
 
 
 @dataclass(frozen=True)
 class SeedResults:
-    """One training of a run. `outputs` holds its predictions or responses on the test split, by id."""
+    """One training of a run. `outputs` holds its predictions or responses (with each one's scores) on the test
+    split, by id."""
 
     seed: int
     history: pd.DataFrame
@@ -25,13 +27,14 @@ class SeedResults:
 @dataclass(frozen=True)
 class RunResults:
     """A run over its seeds. A classification has its baselines' predictions, by name; an instruction run
-    has the base model's responses in `before`."""
+    has the base model's responses in `before`, and where it was judged what is known of the `judge`."""
 
     name: str
     summary: dict[str, Any]
     seeds: list[SeedResults]
     baselines: dict[str, pd.DataFrame]
     before: pd.DataFrame | None
+    judge: dict[str, Any] | None
 
 
 def read_run(folder: Path) -> RunResults:
@@ -41,15 +44,21 @@ def read_run(folder: Path) -> RunResults:
     return RunResults(
         name=summary["run"],
         summary=summary,
-        seeds=[_read_seed(folder / f"seed-{seed}", seed, generates) for seed in summary["seeds"]],
+        seeds=[_read_seed(folder / f"seed-{seed}", seed, summary) for seed in summary["seeds"]],
         baselines={} if generates else read_baseline_predictions(present(folder / "baselines.parquet")),
-        before=pd.DataFrame(read_lines(folder / "before" / "responses.jsonl")) if generates else None,
+        before=_read_responses(folder / "before", summary) if generates else None,
+        judge=read_object(folder / "before" / "judge.json") if summary.get("judge") else None,
     )
 
 
-def _read_seed(folder: Path, seed: int, generates: bool) -> SeedResults:
-    if generates:
-        outputs = pd.DataFrame(read_lines(folder / "responses.jsonl")).sort_values("id", ignore_index=True)
+def _read_responses(folder: Path, summary: dict[str, Any]) -> pd.DataFrame:
+    judgements = present(folder / "judgements.jsonl") if summary.get("judge") else None
+    return read_responses(present(folder / "responses.jsonl"), judgements)
+
+
+def _read_seed(folder: Path, seed: int, summary: dict[str, Any]) -> SeedResults:
+    if summary["task"] == "instruction":
+        outputs = _read_responses(folder, summary)
     else:
         outputs = read_predictions(present(folder / "predictions.parquet"))["test"]
     return SeedResults(

@@ -22,6 +22,8 @@ METRIC_NAMES = {
     "perplexity": "Perplexity",
     "exact_match": "Exact match",
     "rouge_l": "ROUGE-L",
+    "chrf": "chrF",
+    "judge_score": "Judge's score (0 to 100)",
 }
 METRIC_MEANINGS = {
     "f1": "precision and recall in one, from 0 to 1 (their harmonic mean)",

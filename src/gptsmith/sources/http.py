@@ -152,9 +152,9 @@ def _transfer(url: str, partial: Partial, limits: Limits, patience: Patience, sh
                         return response.url
                     reason = "the server did not continue where it was asked to"
             except requests.RequestException as error:
-                raise UserError(f"{shown}: {_plain_reason(error)}") from error
+                raise UserError(f"{shown}: {plain_reason(error)}") from error
             except (HTTPError, TimeoutError) as error:
-                reason = _plain_reason(error)
+                reason = plain_reason(error)
     came = decimal(partial.size())
     raise UserError(f"{shown}: broke off {patience.attempts} times, last after {came}: {reason}; run again later")
 
@@ -260,7 +260,7 @@ def _progress(written: int, total: int | None, shown: str) -> Iterator[Callable[
             print(f"{shown}: done, {decimal(int(bar.tasks[0].completed))}", file=sys.stderr)
 
 
-def _plain_reason(error: BaseException) -> str:
+def plain_reason(error: BaseException) -> str:
     """The innermost cause, which is the one that says what happened ("Connection refused")."""
     root = error
     while (below := root.__cause__ or root.__context__) is not None:
