@@ -27,6 +27,7 @@ from gptsmith.files import sha256_of
 from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
+from tests.judge_server import judge_server
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -70,8 +71,8 @@ class Disk:
         }
 
 
-def config_of_every_stage(folder: Path) -> dict[str, Any]:
-    """Every script has a job in it, from the download of a zip to the report."""
+def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
+    """Every script has a job in it, from the download of a zip to the report. `judge`: its URL."""
     mirror = folder / "mirror"
     (mirror / "data.example").mkdir(parents=True)
     with zipfile.ZipFile(mirror / "data.example" / "messages.zip", "w") as archive:
@@ -131,7 +132,7 @@ def config_of_every_stage(folder: Path) -> dict[str, Any]:
                 "generation": {"max_new_tokens": 4},
             },
         },
-        "evaluation": {"bootstrap_samples": 50},
+        "evaluation": {"bootstrap_samples": 50, "judge": {"url": judge, "model": "llama3"}},
         "execution": {"threads": 1, "mirror": "mirror"},
     }
 
@@ -191,11 +192,12 @@ def disk(tmp_path_factory: pytest.TempPathFactory, new_project: Callable[[Path],
         pytest.skip("only root can mount a small disk")
     try:
         project = new_project(place / "my project")
-        project.write_config(config_of_every_stage(project.folder))
-        jobs, printed = planned_jobs(project), place.with_name("printed")
-        for job in jobs:
-            status, said = run_apart(job, project.folder, printed)
-            assert status == 0, said
+        with judge_server() as judge:
+            project.write_config(config_of_every_stage(project.folder, judge.url))
+            jobs, printed = planned_jobs(project), place.with_name("printed")
+            for job in jobs:
+                status, said = run_apart(job, project.folder, printed)
+                assert status == 0, said
         yield Disk(project.folder, {Path(job.arguments[0]).stem: job for job in jobs})
     finally:
         subprocess.run(["umount", place], check=True)

@@ -66,6 +66,8 @@ SECOND_RUN |= {f"{rule} more-spam" for rule in ("baselines", "summarize")}
 COMPARE = {"comparisons messages"}
 
 SPLIT = {"train": 0.6, "validation": 0.2, "test": 0.2}
+JUDGE = {"url": "http://localhost:11434/v1", "model": "llama3"}
+JUDGED = {"judge assistant/before", "judge assistant/seed-1"} | SCORE_ASSISTANT
 EXECUTION = {"device": "cpu", "threads": 2, "mirror": "/somewhere/else"}
 MORE_SPAM = {"dataset": "messages", "model": "tiny", "seeds": [1], "training": {"epochs": 1}}
 
@@ -82,6 +84,7 @@ CONFIG_CHANGES = [
     ("datasets.messages.split",                 SPLIT,                           MESSAGES),
     ("seed",                                    7,                               MESSAGES | QUESTIONS),
     ("evaluation.bootstrap_samples",            60,                              SCORE_SPAM | SCORE_ASSISTANT),
+    ("evaluation.judge",                        JUDGE,                           JUDGED),
     ("execution",                               EXECUTION,                       set()),
     ("runs.spam.seeds",                         [1, 2],                          SECOND_SEED | END),
     ("runs.more-spam",                          MORE_SPAM,                       SECOND_RUN | COMPARE | END),
@@ -145,9 +148,11 @@ MODULES = [
     ("evaluation/instructions.py", {"evaluate", "summarize", "comparisons", "report"}),
     ("evaluation/mcnemar.py", {"comparisons"}),
     ("evaluation/thresholds.py", {"evaluate", "summarize", "comparisons", "report"}),
+    ("evaluation/answers.py", {"evaluate", "summarize", "comparisons", "report", "judge"}),
+    ("sources/chat.py", {"judge"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
-    ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
+    ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights", "judge"}),
     ("model/attention.py", WITH_A_MODEL),
     ("model/lora.py", {"finetune"}),
     ("data/splits.py", {"prepare", "prepare_shards", "read_shard"}),

@@ -100,7 +100,8 @@ def _ask_all(questions: dict[Path, Question], endpoint: Endpoint, patience: Pati
 
         try:
             for file, answer in pool.imap_unordered(answered, questions.items()):
-                write_text(file, answer.model_dump_json())
+                if not _cached(file):  # the job of another seed may have had the same question
+                    write_text(file, answer.model_dump_json())
                 done += 1
                 if done % max(1, len(questions) // 10) == 0:
                     print(f"{done:,} of {len(questions):,} answers", file=sys.stderr)
