@@ -100,14 +100,14 @@ def test_without_a_key_nothing_is_sent_in_its_place(
 
 def test_requests_are_sent_side_by_side(server: JudgeServer, tmp_path: Path) -> None:
     """The server answers only when three requests are there."""
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=20)
 
     def answer(handler: Any) -> None:
         together.wait()
         says("80")(handler)
 
     server.always = answer
-    judge(server, tmp_path, parallel=3)
+    judge(server, tmp_path, parallel=3, patience=Patience(attempts=1, read=60))
     assert server.most_at_once == 3
 
 
