@@ -113,8 +113,11 @@ def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"
 
 def _task(data: Data, settings: Settings) -> Task[Classifier]:
     generator = torch.Generator().manual_seed(SEED)
+    tokens = data.tokens["train"]
+    assert tokens.label_names is not None
+    assert tokens.labels is not None
     task = classification_task(
-        settings.folder / "base", RUN, data.tokens["train"], data.tokenizer.end_of_text, generator
+        settings.folder / "base", RUN, tokens.label_names, tokens.labels, data.tokenizer.end_of_text, generator
     )
     select_trainable(task.model, RUN.trainable, generator)
     return task

@@ -53,7 +53,7 @@ class Project:
 
     def predict(self, checkpoint: Path, stored: Path | None, trained_blocks: int, output: Path) -> np.ndarray:
         folders = self.folder / "tokens" / "classification", self.folder / "classification"
-        write_predictions(checkpoint, *folders, MAX_LENGTH, stored, trained_blocks, CPU, output)
+        write_predictions(checkpoint, *folders, ("validation", "test"), stored, trained_blocks, CPU, output)
         return pq.read_table(output)["probability_spam"].to_numpy()
 
 

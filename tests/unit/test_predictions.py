@@ -12,6 +12,7 @@ from gptsmith.checkpoint.files import load_classifier, save_classifier
 from gptsmith.config.architecture import Architecture
 from gptsmith.data.prepared import SCHEMAS, write_prepared
 from gptsmith.errors import UserError
+from gptsmith.files import read_json, write_json
 from gptsmith.generation import predictions
 from gptsmith.generation.predictions import write_predictions
 from gptsmith.model.initialization import new_classifier
@@ -66,7 +67,10 @@ def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
 
 def predict(folder: Path, max_length: int | None = None) -> pa.Table:
     output = folder / "predictions.parquet"
-    write_predictions(folder / "checkpoint", folder / "tokens", folder / "prepared", max_length, None, 0, CPU, output)
+    if max_length is not None:
+        config = read_json(folder / "checkpoint" / "config.json")
+        write_json(folder / "checkpoint" / "config.json", config | {"fine_tuning": {"max_length": max_length}})
+    write_predictions(folder / "checkpoint", folder / "tokens", folder / "prepared", tuple(TEXTS), None, 0, CPU, output)
     return pq.read_table(output)
 
 

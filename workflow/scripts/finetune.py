@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="name of the run, shown with the progress")
     parser.add_argument("--settings", required=True, help="JSON of the run, as in the config")
     parser.add_argument("--seed", type=int, required=True, help="seed of new weights, order and dropout")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training split, the same of every class")
     parser.add_argument("--tokens", type=Path, required=True, help="folder of the tokens")
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("--base", type=Path, required=True, help="checkpoint folder to start from")
@@ -41,6 +42,7 @@ def main() -> None:
             FinetuneInputs(arguments.tokens, arguments.tokenizer, arguments.base, features),
             FinetuneOutputs(arguments.checkpoint, arguments.history, arguments.provenance),
             saving,
+            arguments.share,
         )
 
 

@@ -1,4 +1,4 @@
-"""Classify the validation and test texts with a fine-tuned classifier."""
+"""Classify the texts of some splits with a fine-tuned classifier."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from gptsmith.training.compute import choose_compute
 def main() -> None:
     parser = argument_parser(__doc__)
     add_compute_options(parser)
-    parser.add_argument("--max-length", type=int, required=True, help="tokens read of a text; 0: all the context holds")
+    parser.add_argument("--splits", nargs="+", required=True, help="which texts, such as: validation test")
     parser.add_argument("--trained-blocks", type=int, required=True, help="blocks above those of the features")
     parser.add_argument("--features", default="", help="folder of the frozen blocks' features; empty: none stored")
     parser.add_argument("--checkpoint", type=Path, required=True, help="folder of the classifier")
@@ -23,7 +23,7 @@ def main() -> None:
         arguments.checkpoint,
         arguments.tokens,
         arguments.prepared,
-        arguments.max_length or None,
+        arguments.splits,
         Path(arguments.features) if arguments.features else None,
         arguments.trained_blocks,
         compute,

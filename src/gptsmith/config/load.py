@@ -76,28 +76,36 @@ class Config(BaseModel):
             if (model.pretrain.stride or window) > window:
                 yield f"{place}.stride: {model.pretrain.stride} tokens would skip text; at most the window, {window}"
         for name, run in self.runs.items():
-            task, model = self.datasets[run.dataset].task, self.models[run.model]
-            architecture = model.architecture
             if name in RESERVED_TARGETS:
                 yield f"runs.{name}: the name is taken by a rule of the pipeline; choose another"
-            if task == "text":
-                yield f"runs.{name}.dataset: {run.dataset} is plain text, which can only be pretrained on"
-            if task == "classification" and run.generation is not None:
-                yield f"runs.{name}.generation: a classification run generates nothing; remove it"
-            if task == "classification" and run.loss_on != "response":
-                yield f"runs.{name}.loss_on: only instruction runs have it; remove it"
-            if task != "classification" and run.class_weights != "none":
-                yield f"runs.{name}.class_weights: only classification runs have classes; remove it"
             if len(set(run.seeds)) < len(run.seeds):
                 yield f"runs.{name}.seeds: a seed is named twice"
-            if architecture is None:
-                continue
-            yield from _too_long(run.max_length, architecture.context_length, f"runs.{name}.max_length")
-            if isinstance(run.trainable, LastBlocks) and run.trainable.last_blocks > architecture.n_layers:
-                yield (
-                    f"runs.{name}.trainable.last_blocks: {run.trainable.last_blocks} blocks,"
-                    f" but {run.model} has {architecture.n_layers}"
-                )
+            dataset = self.datasets[run.dataset]
+            if run.grid and dataset.task != "text" and not dataset.split.validation:
+                yield f"runs.{name}.grid: is chosen from on the validation split; give {run.dataset} a split.validation"
+            own = list(self._impossible_settings(run))
+            yield from (f"runs.{name}.{problem}" for problem in own)
+            members = [run.chosen(values) for values in run.combinations.values()]
+            in_grid = dict.fromkeys(problem for member in members for problem in self._impossible_settings(member))
+            yield from (f"runs.{name}.grid: {problem}" for problem in in_grid if problem not in own)
+
+    def _impossible_settings(self, run: Run) -> Iterator[str]:
+        """What does not go together, with its place in the run."""
+        task, architecture = self.datasets[run.dataset].task, self.models[run.model].architecture
+        if task == "text":
+            yield f"dataset: {run.dataset} is plain text, which can only be pretrained on"
+        if task == "classification" and run.generation is not None:
+            yield "generation: a classification run generates nothing; remove it"
+        if task == "classification" and run.loss_on != "response":
+            yield "loss_on: only instruction runs have it; remove it"
+        if task != "classification" and run.class_weights != "none":
+            yield "class_weights: only classification runs have classes; remove it"
+        if architecture is None:
+            return
+        yield from _too_long(run.max_length, architecture.context_length, "max_length")
+        if isinstance(run.trainable, LastBlocks) and run.trainable.last_blocks > architecture.n_layers:
+            blocks = run.trainable.last_blocks
+            yield f"trainable.last_blocks: {blocks} blocks, but {run.model} has {architecture.n_layers}"
 
 
 # A run is a rule of its own, so it cannot be called like one.
@@ -105,6 +113,7 @@ RESERVED_TARGETS = frozenset(
     {
         "all",
         "baselines",
+        "choose",
         "collect_metrics",
         "comparisons",
         "convert_weights",
@@ -116,11 +125,14 @@ RESERVED_TARGETS = frozenset(
         "fetch_tokenizer",
         "finetune",
         "finetune_lora",
+        "finetune_trial",
         "generate",
         "generate_before",
         "import_checkpoint",
         "join_tokens",
         "judge",
+        "keep_chosen",
+        "learning_curve",
         "predict",
         "prepare",
         "prepare_shards",
@@ -130,6 +142,7 @@ RESERVED_TARGETS = frozenset(
         "read_shard",
         "report",
         "restore",
+        "score_trial",
         "summarize",
         "tokenize",
         "tokenize_shard",

@@ -102,7 +102,9 @@ def _type(value: Schema) -> str:
         return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
     if "patternProperties" in value:
         return "by name: " + " or ".join(_type(one) for one in value["patternProperties"].values())
-    match value["type"]:
+    match value.get("type"):
+        case None:
+            return "values"
         case "array":
             return f"list of {_type(value['items'])}"
         case "object":

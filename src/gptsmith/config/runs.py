@@ -3,10 +3,21 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, NonNegativeInt, PositiveFloat, PositiveInt, Tag
+from pydantic import (
+    BaseModel,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 from gptsmith.config.generation import Generation
 from gptsmith.config.strict import STRICT
+from gptsmith.config.sweeps import combinations, grid_problems, with_settings
 from gptsmith.config.training import Training
 
 
@@ -80,6 +91,29 @@ class Run(BaseModel):
     """Optimizer, schedule and length."""
     generation: Generation | None = None
     """How responses are generated (instruction runs only); its defaults when left out."""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """A sweep: settings of this run by their path, such as `training.learning_rate`, each with a list of values. Every
+    combination is trained; the best on the validation split becomes the run (docs/sweeps.md)."""
+    learning_curve: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    """Shares of the training split, such as 0.1, that are trained on as well, to see what more data give."""
+
+    @field_validator("grid")
+    @classmethod
+    def _every_combination_is_a_run(cls, grid: dict[str, list[Any]], info: ValidationInfo) -> dict[str, list[Any]]:
+        if problems := list(dict.fromkeys(grid_problems(grid, _raw(info.data), cls))):
+            raise ValueError("\n".join(problems))
+        return grid
+
+    @field_validator("learning_curve")
+    @classmethod
+    def _one_curve(cls, shares: list[float], info: ValidationInfo) -> list[float]:
+        if len(set(shares)) < len(shares):
+            raise ValueError("a share is named twice")
+        if shares and info.data.get("grid"):
+            raise ValueError(
+                "a run with a grid has none; make it one of another run, with the settings that were chosen"
+            )
+        return shares
 
     @property
     def trained_blocks(self) -> int | None:
@@ -90,3 +124,23 @@ class Run(BaseModel):
         if isinstance(self.trainable, LastBlocks):
             return self.trainable.last_blocks
         return 0 if self.trainable == "head" else None
+
+    @property
+    def combinations(self) -> dict[str, dict[str, Any]]:
+        """Of the grid, by name: path -> value. None without a grid."""
+        return combinations(self.grid, self._settings, Run) if self.grid else {}
+
+    def chosen(self, values: Mapping[str, Any]) -> "Run":
+        """This run with one of its combinations in the place of its grid."""
+        return Run.model_validate(with_settings(self._settings, values))
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"grid"})
+
+
+def _raw(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the validated fields of a model were read from."""
+    return {
+        key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in fields.items()
+    }

@@ -13,7 +13,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import pairwise_distances_argmin
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from gptsmith.data.prepared import read_report, read_split
 from gptsmith.errors import UserError
@@ -30,25 +30,34 @@ def classification_baselines(prepared: Path, output: Path) -> None:
 
     Raises UserError when the training split has a single label.
     """
-    train, test = _train_and_test(prepared)
+    train, test = train_and_test(prepared)
     labels = read_report(prepared)["labels"]
     if train["label"].nunique() < 2:
         raise UserError(f"{prepared / 'train.parquet'}: only one label, so there is nothing to learn")
     classifiers = {
         "majority": DummyClassifier(strategy="prior"),
-        # Features are many and sparse, so little regularisation is wanted.
-        "tfidf_logistic_regression": make_pipeline(_tfidf(), LogisticRegression(C=100, max_iter=1000)),
+        "tfidf_logistic_regression": tfidf_classifier(),
     }
-    parts = []
-    for name, classifier in classifiers.items():
-        classifier.fit(train["text"], train["label"])
-        probabilities = pd.DataFrame(classifier.predict_proba(test["text"]), columns=classifier.classes_)
-        probabilities = probabilities.reindex(columns=labels, fill_value=0.0)  # a label may be in no training row
-        prediction = probabilities.idxmax(axis=1)
-        part = test[["id", "label"]].assign(baseline=name, prediction=prediction)
-        parts.append(part.join(probabilities.add_prefix("probability_")))
+    parts = [predictions_of(one, train, test, labels).assign(baseline=name) for name, one in classifiers.items()]
     columns = ["baseline", "id", "label", "prediction", *(f"probability_{label}" for label in labels)]
     _write(pd.concat(parts)[columns], output)
+
+
+def tfidf_classifier() -> Pipeline:
+    """Logistic regression on TF-IDF. Its features are many and sparse, so little regularisation is wanted."""
+    return make_pipeline(_tfidf(), LogisticRegression(C=100, max_iter=1000))
+
+
+def predictions_of(
+    classifier: Pipeline | DummyClassifier, train: pd.DataFrame, test: pd.DataFrame, labels: list[str]
+) -> pd.DataFrame:
+    """Fit to the rows of `train` (text, label), and classify those of `test`: id, label, prediction and the
+    probability of each label."""
+    classifier.fit(train["text"], train["label"])
+    probabilities = pd.DataFrame(classifier.predict_proba(test["text"]), columns=classifier.classes_)
+    probabilities = probabilities.reindex(columns=labels, fill_value=0.0)  # a label may be in no training row
+    rows = test[["id", "label"]].assign(prediction=probabilities.idxmax(axis=1))
+    return rows.join(probabilities.add_prefix("probability_"))
 
 
 def instruction_baselines(prepared: Path, output: Path) -> None:
@@ -58,7 +67,7 @@ def instruction_baselines(prepared: Path, output: Path) -> None:
       training split for a category that it lacks), the earliest of equally frequent ones;
     - `nearest_neighbour`: the output of the training item with the most similar prompt.
     """
-    train, test = _train_and_test(prepared)
+    train, test = train_and_test(prepared)
     responses = {
         "majority_answer": majority_answers(train, test["category"]),
         "nearest_neighbour": [train["output"][row] for row in nearest_neighbours(_prompts(train), _prompts(test))],
@@ -83,7 +92,7 @@ def nearest_neighbours(train: pd.Series, texts: pd.Series) -> NDArray[np.intp]:
         return pairwise_distances_argmin(tfidf.transform(texts), vectors, metric="cosine")
 
 
-def _train_and_test(prepared: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def train_and_test(prepared: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     train, test = (read_split(prepared, split).to_pandas() for split in ("train", "test"))
     for name, rows in {"train": train, "test": test}.items():
         if rows.empty:

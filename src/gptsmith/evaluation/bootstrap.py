@@ -7,7 +7,7 @@ sums and matrix products, and the value on the test set itself by weights of one
 """
 
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,6 +80,16 @@ def described(estimates: Estimates, value: str, confidence: float) -> dict[str, 
         low, high = estimate.interval(confidence)
         numbers[name] = {value: estimate.value, "low": low, "high": high}
     return numbers
+
+
+def over_seeds(by_seed: Mapping[int, Estimates], confidence: float) -> dict[str, dict[str, Any]]:
+    """Each metric as {mean, low, high, standard_deviation, by_seed}; the standard deviation of one seed is None."""
+    found: dict[str, dict[str, Any]] = described(mean_estimates(list(by_seed.values())), "mean", confidence)
+    for metric, numbers in found.items():
+        values = {str(seed): estimates[metric].value for seed, estimates in by_seed.items()}
+        numbers["standard_deviation"] = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
+        numbers["by_seed"] = values
+    return found
 
 
 def flat_metrics(split: str, estimates: Estimates, confidence: float) -> dict[str, float]:

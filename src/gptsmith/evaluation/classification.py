@@ -77,6 +77,14 @@ def read_predictions(path: Path) -> dict[str, pd.DataFrame]:
     return splits
 
 
+def read_split_predictions(path: Path, split: str) -> pd.DataFrame:
+    """The rows of one split, as read_predictions; raises UserError where it has none."""
+    splits = _read(path, "split")
+    if split not in splits:
+        raise UserError(f"{path}: no rows of the {split} split; give the dataset a larger split.{split}")
+    return splits[split]
+
+
 def read_baseline_predictions(path: Path) -> dict[str, pd.DataFrame]:
     """Read baselines.parquet: the rows of each baseline, sorted by id; raises UserError like read_predictions."""
     return _read(path, "baseline")

@@ -20,6 +20,7 @@ from gptsmith.evaluation.bootstrap import (
     described,
     mean_estimates,
     null_where_undefined,
+    over_seeds,
 )
 from gptsmith.evaluation.classification import (
     METRICS,
@@ -84,7 +85,7 @@ def summarize_classification(
         "seeds": list(tests),
         "rows": len(next(iter(tests.values()))),
         "confidence": settings.confidence,
-        "metrics": _over_seeds(by_seed, settings.confidence),
+        "metrics": over_seeds(by_seed, settings.confidence),
         "validation": {
             metric: {
                 "mean": float(np.mean([values[metric] for values in validation.values()])),
@@ -139,7 +140,7 @@ def summarize_instructions(
         "seeds": list(tests),
         "rows": rows,
         "confidence": settings.confidence,
-        "metrics": _over_seeds(by_seed, settings.confidence),
+        "metrics": over_seeds(by_seed, settings.confidence),
         "baselines": {name: described(theirs, "value", settings.confidence) for name, theirs in by_baseline.items()},
         "before": described(at_start, "value", settings.confidence),
         "comparisons": _comparisons(
@@ -196,7 +197,7 @@ def _threshold(
         "label": positive_label,
         "least_recall": settings.threshold_recall,
         "by_seed": {str(seed): threshold for seed, threshold in thresholds.items()},
-        "metrics": _over_seeds(rates, settings.confidence),
+        "metrics": over_seeds(rates, settings.confidence),
         "differences": described(
             {name: with_it[name] - without[name] for name in RATES}, "difference", settings.confidence
         ),
@@ -273,15 +274,6 @@ def _bounds(judged: list[pd.DataFrame]) -> dict[str, float]:
 
 def _mean_of_numbers(seeds: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([numbers[name] for numbers in seeds])) for name in seeds[0]}
-
-
-def _over_seeds(by_seed: dict[int, Estimates], confidence: float) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = described(mean_estimates(by_seed.values()), "mean", confidence)
-    for metric, numbers in found.items():
-        values = {str(seed): estimates[metric].value for seed, estimates in by_seed.items()}
-        numbers["standard_deviation"] = float(np.std(list(values.values()), ddof=1)) if len(values) > 1 else None
-        numbers["by_seed"] = values
-    return found
 
 
 def _comparisons(ours: Estimates, rivals: dict[str, Estimates], confidence: float) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The stage that classifies the validation and test texts with a fine-tuned classifier."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from gptsmith.checkpoint.configuration import read_config
+from gptsmith.checkpoint.configuration import read_config, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier
 from gptsmith.data.prepared import read_split
 from gptsmith.errors import UserError
@@ -28,13 +29,13 @@ def write_predictions(
     checkpoint: Path,
     tokens: Path,
     prepared: Path,
-    max_length: int | None,
+    splits: Sequence[str],
     features: Path | None,
     trained_blocks: int,
     compute: Compute,
     output: Path,
 ) -> None:
-    """Write one row for every text of the validation and test splits, with the probability of each label.
+    """Write one row for every text of `splits`, with the probability of each label. Texts are cut as in training.
 
     features: folder of what the blocks below the last `trained_blocks` make of the texts, where it is stored.
 
@@ -44,9 +45,10 @@ def write_predictions(
     classifier.to(compute.device)
     end_of_text = read_config(checkpoint)["eos_token_id"]
     context_length = classifier.architecture.context_length
-    max_length = min(max_length or context_length, context_length)
+    fine_tuning = read_fine_tuning(checkpoint)
+    max_length = min(fine_tuning.max_length, context_length) if fine_tuning else context_length
     tables = []
-    for split in ("validation", "test"):
+    for split in splits:
         split_tokens, rows = read_tokens(tokens / f"{split}.parquet"), read_split(prepared, split)
         if split_tokens.label_names != labels:
             raise UserError(f"{checkpoint}: trained on labels {labels}, but {tokens} has {split_tokens.label_names}")

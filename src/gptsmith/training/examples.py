@@ -96,6 +96,22 @@ class LanguageExamples:
         return Batch(_pad(inputs, self.padding), _lengths(inputs), targets, n_targets, n_shared)
 
 
+@dataclass(frozen=True)
+class ChosenExamples:
+    """Some of the examples, as if there were no others."""
+
+    examples: Examples
+    rows: np.ndarray
+    """int64 [chosen examples], their numbers"""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return self.examples.lengths[self.rows]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        return self.examples.batch(self.rows[np.asarray(indices)])
+
+
 def sliding_windows(stream: np.ndarray, window: int, stride: int, padding: int) -> LanguageExamples:
     """Cut one long token sequence into windows of `window` inputs, each `stride` after the last.
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
+import numpy as np
 import torch
 
 from gptsmith.checkpoint.adapter import save_adapter
@@ -18,6 +19,7 @@ from gptsmith.checkpoint.files import (
     save_language_model,
 )
 from gptsmith.config.runs import LoRAOnly, Run
+from gptsmith.data.subsets import nested_subset
 from gptsmith.files import atomic_path
 from gptsmith.model.dropout import set_dropout
 from gptsmith.model.heads import Classifier, LanguageModel
@@ -27,7 +29,7 @@ from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import Tokens, check_same_tokenizer, read_tokens
 from gptsmith.training.compute import Compute
 from gptsmith.training.distributed import n_processes, rank
-from gptsmith.training.examples import Batch, ClassificationExamples, Examples, LanguageExamples
+from gptsmith.training.examples import Batch, ChosenExamples, ClassificationExamples, Examples, LanguageExamples
 from gptsmith.training.features import n_frozen_blocks, with_features
 from gptsmith.training.history import write_history
 from gptsmith.training.loop import Net, Setup, train
@@ -71,16 +73,13 @@ class Task(Generic[Net]):
 
 
 def classification_task(
-    base: Path, run: Run, tokens: Tokens, end_of_text: int, generator: torch.Generator
+    base: Path, run: Run, labels: list[str], seen: np.ndarray, end_of_text: int, generator: torch.Generator
 ) -> Task[Classifier]:
-    """tokens: of the training split."""
-    labels, classes = tokens.label_names, tokens.labels
-    assert labels is not None
-    assert classes is not None
+    """seen: int [examples], numbers in `labels` of what is trained on."""
     model = classifier_from_language_model(base, len(labels), generator)
     return Task(
         model,
-        classification_objective(run, classes, len(labels)),
+        classification_objective(run, seen, len(labels)),
         partial(classification_examples, end_of_text=end_of_text),
         lambda folder, fine_tuning: save_classifier(model, folder, labels, end_of_text, fine_tuning),
     )
@@ -104,8 +103,11 @@ def finetune(
     inputs: FinetuneInputs,
     outputs: FinetuneOutputs,
     saving: Saving | None = None,
+    share: float = 1.0,
 ) -> None:
     """Train and write the checkpoint; LoRA is merged into its weights, with the adapter beside it.
+
+    share: of the training split, chosen by the seed, the same of every class.
 
     A training that was broken off is taken up from its state, where `saving` says how they are kept.
 
@@ -120,9 +122,10 @@ def finetune(
     weighting: dict[str, Any] = {}
     if labels is not None:
         assert splits[0].labels is not None
-        if (weights := class_weights(run, splits[0].labels, len(labels))) is not None:
+        seen = splits[0].labels[nested_subset(splits[0].labels, share, seed)]
+        if (weights := class_weights(run, seen, len(labels))) is not None:
             weighting = {"class_weights": dict(zip(labels, weights.tolist(), strict=True))}
-        task = classification_task(inputs.base, run, splits[0], tokenizer.end_of_text, generator)
+        task = classification_task(inputs.base, run, labels, seen, tokenizer.end_of_text, generator)
     else:
         task = instruction_task(inputs.base, run, tokenizer.end_of_text)
 
@@ -140,13 +143,19 @@ def finetune(
         if inputs.features is not None and run.trained_blocks is not None:
             n_blocks = n_frozen_blocks(model.trunk, run.trained_blocks)
             read = with_features(texts, inputs.features / f"{split}.npy", model.trunk, n_blocks)
+        if split == "train":
+            strata = texts.labels if isinstance(texts, ClassificationExamples) else np.zeros(len(texts.lengths), int)
+            read = ChosenExamples(read, nested_subset(strata, share, seed))
         examples.append(CountedExamples(read, work, learned_from=split == "train"))
     training, validation = examples
     settings = run.model_dump(mode="json")
     files = checksums(
         [*(part.path for part in splits), *(inputs.base / f for f in ("model.safetensors", "config.json"))]
     )
-    states = states_of(saving, compute, settings=settings, seed=seed, inputs=list(files.values())) if saving else None
+    inputs_read = list(files.values())
+    states = (
+        states_of(saving, compute, settings=settings, share=share, seed=seed, inputs=inputs_read) if saving else None
+    )
     title = f"{name}, seed {seed}"
     setup = Setup[Any](title, model, task.objective, training, validation, compute, seed, work)
     course = train(setup, run.training, states)
@@ -174,6 +183,7 @@ def finetune(
         processes=n_processes(),
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=trainable_parameters,
+        training_rows=len(training.lengths),
         truncated_texts=int((splits[0].lengths > max_length).sum()),
         resumed_after_steps=course.resumed_at,
         **weighting,

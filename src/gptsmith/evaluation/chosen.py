@@ -1,0 +1,27 @@
+"""The chosen combination of a grid in the place of the run."""
+
+import shutil
+from pathlib import Path
+
+from gptsmith.files import atomic_path, read_json
+
+CHECKPOINT = ("model.safetensors", "config.json", "vocab.json", "merges.txt")
+ADAPTER = "adapter.safetensors"
+
+
+def keep_chosen(sweep: Path, seed: int, checkpoints: Path, results: Path, checkpoint: Path, result: Path) -> None:
+    """Copy one seed of the combination that `sweep` (sweep.json) names: its checkpoint, history and provenance.
+
+    checkpoints, results: folders with a folder for each combination; checkpoint, result: folders to write into.
+    """
+    chosen = Path(read_json(sweep)["chosen"]) / f"seed-{seed}"
+    settings = read_json(results / chosen / "provenance.json")["settings"]
+    files = {checkpoint / name: checkpoints / chosen / name for name in CHECKPOINT}
+    files |= {result / name: results / chosen / name for name in ("history.parquet", "provenance.json")}
+    if "lora" in settings["trainable"]:
+        files[checkpoint / ADAPTER] = checkpoints / chosen / ADAPTER
+    else:
+        (checkpoint / ADAPTER).unlink(missing_ok=True)  # of the one chosen before
+    for target, source in files.items():
+        with atomic_path(target) as temporary:
+            shutil.copyfile(source, temporary)
