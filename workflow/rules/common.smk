@@ -223,27 +223,74 @@ def runs_of(task):
 
 CLASSIFICATION_RUNS, INSTRUCTION_RUNS = runs_of("classification"), runs_of("instruction")
 JUDGED_RUNS = INSTRUCTION_RUNS if CONFIG.evaluation.judge is not None else []
-LORA_RUNS = [name for name, run in RUNS.items() if isinstance(run.trainable, LoRAOnly)]
+SWEPT_RUNS = [name for name, run in RUNS.items() if run.grid]
+CURVE_RUNS = [name for name, run in RUNS.items() if run.learning_curve]
+
+# Trials are trainings whose checkpoints nobody is given: the combinations of a run's grid, of which one becomes the
+# run, and trainings on a share of the data. Rules know them by names like `spam/grid/trainable=head` where they know
+# a run as `spam`.
+MEMBERS = {
+    f"{run}/grid/{combination}": RUNS[run].chosen(values)
+    for run in SWEPT_RUNS
+    for combination, values in RUNS[run].combinations.items()
+}
+SHARES = {f"{run}/learning-curve/share-{share}": share for run in CURVE_RUNS for share in RUNS[run].learning_curve}
+TRAININGS = RUNS | MEMBERS | {trial: RUNS[trial.partition("/")[0]] for trial in SHARES}
+TRIALS = [*MEMBERS, *SHARES]
+LORA_RUNS = [name for name, run in RUNS.items() if isinstance(run.trainable, LoRAOnly) and name not in SWEPT_RUNS]
+PLAIN_RUNS = [name for name in RUNS if name not in {*SWEPT_RUNS, *LORA_RUNS}]
+
+
+def task_of(training):
+    return DATASETS[TRAININGS[training].dataset].task
+
+
+def trials_of(run):
+    return [trial for trial in TRIALS if trial.startswith(f"{run}/")]
+
+
+def seed_folders(training):
+    return [f"results/{NAME}/{training}/seed-{seed}" for seed in TRAININGS[training].seeds]
+
+
+def answers_of_trials(run):
+    """What the trials of a run gave on the split that they are measured on."""
+    file = "predictions.parquet" if run in CLASSIFICATION_RUNS else "likelihoods.parquet"
+    return [f"{folder}/{file}" for trial in trials_of(run) for folder in seed_folders(trial)]
+
+
+def checkpoint_files(wildcards):
+    kind = "trials" if wildcards.run in TRIALS else "finetuned"
+    folder = f"checkpoints/{kind}/{NAME}/{wildcards.run}/seed-{wildcards.seed}"
+    return [f"{folder}/{file}" for file in ("model.safetensors", "config.json")]
+
+
+def splits_of(training):
+    """Those that a model answers: a grid's combinations never see the test split, and a share chooses nothing."""
+    if training in MEMBERS:
+        return ["validation"]
+    return ["test"] if training in SHARES else ["validation", "test"]
 
 
 def run_slice(run, exclude):
-    return canonical_json(RUNS[run].model_dump(mode="json", exclude_defaults=True, exclude=exclude))
+    return canonical_json(TRAININGS[run].model_dump(mode="json", exclude_defaults=True, exclude=exclude))
 
 
 def training_slice(wildcards):
-    return run_slice(wildcards.run, {"seeds", "generation"})
+    return run_slice(wildcards.run, {"seeds", "generation", "learning_curve"})
 
 
 def generation_slice(wildcards):
-    return run_slice(wildcards.run, {"seeds", "training", "trainable", "loss_on", "max_length", "class_weights"})
+    training = {"training", "trainable", "loss_on", "max_length", "class_weights", "grid", "learning_curve"}
+    return run_slice(wildcards.run, {"seeds", *training})
 
 
 def tokenizer_of(run):
-    return MODELS[RUNS[run].model].tokenizer
+    return MODELS[TRAININGS[run].model].tokenizer
 
 
 def run_tokens(wildcards):
-    return tokens_of(RUNS[wildcards.run].dataset, tokenizer_of(wildcards.run))
+    return tokens_of(TRAININGS[wildcards.run].dataset, tokenizer_of(wildcards.run))
 
 
 def run_tokenizer(wildcards):
@@ -251,13 +298,14 @@ def run_tokenizer(wildcards):
 
 
 def run_base(wildcards):
-    return base_files(RUNS[wildcards.run].model)
+    return base_files(TRAININGS[wildcards.run].model)
 
 
 def features_folder(run):
-    """Where the run finds what its frozen blocks make of the texts; "" when none stays as it was."""
-    settings = RUNS[run]
-    if settings.trained_blocks is None:
+    """Where the run finds what its frozen blocks make of the texts; "" when none stays as it was, or when it is
+    decided later which."""
+    settings = TRAININGS[run]
+    if settings.trained_blocks is None or settings.grid:
         return ""
     length = settings.max_length or "whole"
     return f"cache/features/{settings.model}/{settings.dataset}/last-{settings.trained_blocks}/length-{length}"
@@ -283,10 +331,6 @@ COMPARED = {
     for dataset in DATASETS
     if len(runs := [name for name, run in RUNS.items() if run.dataset == dataset]) > 1
 }
-
-
-def seed_folders(run):
-    return [f"results/{NAME}/{run}/seed-{seed}" for seed in RUNS[run].seeds]
 
 
 def answers_of(wildcards):
@@ -376,12 +420,18 @@ def stage_records(_wildcards):
     jobs += [f"comparisons/{NAME}/{dataset}" for dataset in COMPARED]
     jobs += [f"generate_before/{NAME}/{run}" for run in INSTRUCTION_RUNS]
     jobs += [f"judge/{NAME}/{run}/{side}" for run in JUDGED_RUNS for side in sides_of(run)]
-    for run, settings in RUNS.items():
-        answer = "predict" if run in CLASSIFICATION_RUNS else "generate"
-        rules_of_seed = ("finetune", answer, "evaluate")
+    jobs += [f"choose/{NAME}/{run}" for run in SWEPT_RUNS] + [f"learning_curve/{NAME}/{run}" for run in CURVE_RUNS]
+    for run, settings in TRAININGS.items():
+        rules_of_seed = ["keep_chosen" if run in SWEPT_RUNS else "finetune"]
+        if task_of(run) == "classification":
+            rules_of_seed.append("predict")
+        else:
+            rules_of_seed.append("score_trial" if run in TRIALS else "generate")
+        if run in RUNS:
+            rules_of_seed.append("evaluate")
         jobs += [f"{rule}/{NAME}/{run}/seed-{seed}" for seed in settings.seeds for rule in rules_of_seed]
         if folder := features_folder(run):
-            splits = SPLITS if run in CLASSIFICATION_RUNS else ("train", "validation")
+            splits = {"train", "validation", *(splits_of(run) if task_of(run) == "classification" else ())}
             features = folder.removeprefix("cache/features")
             jobs += [f"trunk_features{features}/{split}" for split in splits]
     return sorted(f"logs/benchmarks/{job}.jsonl" for job in set(jobs))

@@ -94,7 +94,7 @@ rule summarize:
         settings=evaluation_slice,
         run=lambda wildcards: run_slice(
             wildcards.run,
-            {"training", "trainable", "max_length", "loss_on", "generation"},
+            {"training", "trainable", "max_length", "loss_on", "generation", "grid", "learning_curve"},
         ),
         results=lambda wildcards, output: Path(output[0]).parent.as_posix(),
         judged=lambda wildcards: ["--judged"] if wildcards.run in JUDGED_RUNS else [],

@@ -55,18 +55,19 @@ rule finetune:
     benchmark:
         f"logs/benchmarks/finetune/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     wildcard_constraints:
-        run=one_of(run for run in RUNS if run not in LORA_RUNS),
+        run=one_of(PLAIN_RUNS),
     # What takes longest first, so that it is not what everything waits for in the end.
-    priority: lambda wildcards: int(wildcards.run in INSTRUCTION_RUNS)
+    priority: lambda wildcards: int(task_of(wildcards.run) == "instruction")
     threads: THREADS
     resources:
         **of_training(
             model_of_run,
-            lambda wildcards: RUNS[wildcards.run].training,
-            lambda wildcards: RUNS[wildcards.run].max_length,
+            lambda wildcards: TRAININGS[wildcards.run].training,
+            lambda wildcards: TRAININGS[wildcards.run].max_length,
         ),
     params:
         settings=training_slice,
+        share=lambda wildcards: SHARES.get(wildcards.run, 1),
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
         tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
         base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
@@ -76,7 +77,7 @@ rule finetune:
         code=code_of("finetune.py"),
     shell:
         'python "$SCRIPTS/finetune.py" --name {wildcards.run:q} --settings {params.settings:q}'
-        " --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
+        " --share {params.share} --seed {wildcards.seed} --precision {params.precision} --device {resources.device} --threads {threads}"
         " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --state-gb {resources.state_gb}"
         " --state-days {resources.state_days}"
@@ -105,15 +106,12 @@ use rule finetune as finetune_lora with:
 
 rule predict:
     input:
-        checkpoint=[
-            f"checkpoints/finetuned/{NAME}/{{run}}/seed-{{seed}}/{file}"
-            for file in ("model.safetensors", "config.json")
-        ],
+        checkpoint=checkpoint_files,
         tokens=run_tokens,
         prepared=lambda wildcards: [
-            f"data/prepared/{RUNS[wildcards.run].dataset}/{split}.parquet" for split in ("validation", "test")
+            f"data/prepared/{TRAININGS[wildcards.run].dataset}/{split}.parquet" for split in splits_of(wildcards.run)
         ],
-        features=lambda wildcards: run_features(wildcards.run, ("validation", "test")),
+        features=lambda wildcards: run_features(wildcards.run, splits_of(wildcards.run)),
     output:
         f"results/{NAME}/{{run}}/seed-{{seed}}/predictions.parquet",
     log:
@@ -121,13 +119,13 @@ rule predict:
     benchmark:
         f"logs/benchmarks/predict/{NAME}/{{run}}/seed-{{seed}}.jsonl"
     wildcard_constraints:
-        run=one_of(CLASSIFICATION_RUNS),
+        run=one_of(training for training in TRAININGS if task_of(training) == "classification"),
     threads: THREADS
     resources:
         **of_inference(model_of_run, lambda wildcards: 64),
     params:
-        max_length=lambda wildcards: RUNS[wildcards.run].max_length or 0,
-        trained_blocks=lambda wildcards: RUNS[wildcards.run].trained_blocks or 0,
+        splits=lambda wildcards: splits_of(wildcards.run),
+        trained_blocks=lambda wildcards: TRAININGS[wildcards.run].trained_blocks or 0,
         features=lambda wildcards: features_folder(wildcards.run),
         tokens=lambda wildcards, input: Path(input.tokens[0]).parent.as_posix(),
         prepared=lambda wildcards, input: Path(input.prepared[0]).parent.as_posix(),
@@ -135,7 +133,7 @@ rule predict:
         precision=CONFIG.precision,
         code=code_of("predict.py"),
     shell:
-        'python "$SCRIPTS/predict.py" --max-length {params.max_length} --trained-blocks {params.trained_blocks}'
+        'python "$SCRIPTS/predict.py" --splits {params.splits} --trained-blocks {params.trained_blocks}'
         " --features={params.features:q} --precision {params.precision} --device {resources.device} --threads {threads} --checkpoint {params.checkpoint:q}"
         " --tokens {params.tokens:q} --prepared {params.prepared:q} --output {output:q} 2>&1 | tee -i {log:q}"
 

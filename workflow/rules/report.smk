@@ -26,6 +26,8 @@ rule report:
         comparisons=[f"results/{NAME}/comparisons/{dataset}.json" for dataset in COMPARED],
         prepared=[f"data/prepared/{dataset}/report.json" for dataset in USED_DATASETS],
         verifications=[f"checkpoints/base/{model}/verification.json" for model in USED_MODELS],
+        sweeps=[f"results/{NAME}/{run}/sweep.json" for run in SWEPT_RUNS],
+        learning_curves=[f"results/{NAME}/{run}/learning_curve.json" for run in CURVE_RUNS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
     output:
         REPORT,
@@ -71,3 +73,4 @@ for run in RUNS:
             run
         input:
             f"results/{NAME}/{run}/summary.json",
+            [f"results/{NAME}/{run}/learning_curve.json"] if run in CURVE_RUNS else [],

@@ -86,7 +86,7 @@ def of_data(wildcards, input, attempt):
 
 
 def model_of_run(wildcards):
-    return RUNS[wildcards.run].model
+    return TRAININGS[wildcards.run].model
 
 
 def check_scheduler():

@@ -32,8 +32,8 @@ def write_likelihoods(
     check_same_tokenizer(tokens, tokenizer)
     if tokens.prompt_lengths is None:
         raise UserError(f"{tokens_file}: no instructions; tokenize the dataset again")
-    fitting = np.flatnonzero(tokens.lengths <= model.architecture.context_length)
-    if not len(fitting):
+    fitting = np.flatnonzero(tokens.lengths <= model.architecture.context_length).tolist()
+    if not fitting:
         raise UserError(f"{tokens_file}: no item that fits the model's context; give the dataset a larger split")
     if left_out := len(tokens) - len(fitting):
         print(f"{tokens_file}: {left_out} items left out, longer than the model's context", file=sys.stderr)
