@@ -227,7 +227,7 @@ SWEPT_RUNS = [name for name, run in RUNS.items() if run.grid]
 CURVE_RUNS = [name for name, run in RUNS.items() if run.learning_curve]
 
 # Trials are trainings whose checkpoints nobody is given: the combinations of a run's grid, of which one becomes the
-# run, and trainings on a share of the data. Rules know them by names like `spam/grid/trainable=head` where they know
+# run, and trainings on a share of the data. Rules know them by names like `spam/grid/trainable-head` where they know
 # a run as `spam`.
 MEMBERS = {
     f"{run}/grid/{combination}": RUNS[run].chosen(values)

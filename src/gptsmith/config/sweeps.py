@@ -72,12 +72,13 @@ def with_settings(settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dic
 
 
 def combination_name(values: Mapping[str, Any]) -> str:
-    """A name for folders, such as `learning_rate=0.0005,trainable=last_blocks-1`.
+    """A name for folders, such as `learning_rate-0.0005,trainable-last_blocks-1`.
 
-    It follows from the combination's own values alone, so that others can come and go.
+    It follows from the combination's own values alone, so that others can come and go. (No `=`: readers of Parquet
+    take the `key=value` of a path for a column.)
     """
     keys = {path: path.rpartition(".")[2] for path in values}
-    return ",".join(f"{keys[path]}={_word(values[path])}" for path in sorted(values, key=lambda path: keys[path]))
+    return ",".join(f"{keys[path]}-{_word(values[path])}" for path in sorted(values, key=lambda path: keys[path]))
 
 
 def _word(value: Any) -> str:

@@ -13,8 +13,9 @@ import yaml
 from markupsafe import Markup
 
 from gptsmith.config.load import Config, load_config
+from gptsmith.data.prepared import near_copies_in_train
 from gptsmith.files import write_text
-from gptsmith.report import classification, instruction, wording
+from gptsmith.report import classification, instruction, learning_curve, sweeps, wording
 from gptsmith.report.data_table import FIRST_ROWS, DataTable, preview, script_json
 from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.items import predictions_table, responses_table
@@ -45,6 +46,8 @@ class RunView:
     classification: classification.ClassificationView | None
     instruction: instruction.InstructionView | None
     items: DataTable
+    sweep: sweeps.SweepView | None
+    growth: learning_curve.CurveView | None
 
 
 def build_report(
@@ -67,7 +70,8 @@ def build_report(
     comparisons of runs that share a dataset, `stages` benchmark files, `estimate` is what `gptsmith check` expected,
     `folders` are all that the run left on the disk. Raises UserError where a file is missing or broken.
     """
-    config = load_config(settings)
+    asked = load_config(settings)
+    config = sweeps.with_chosen(asked, results)
     datasets = {dataset: read_object(path) for dataset, path in prepared.items()}
     runs = [read_run(results / run) for run in config.runs]
     expected = read_object(estimate) if estimate else None
@@ -83,7 +87,7 @@ def build_report(
         started=max(provenance["started"] for provenance in provenances),
         datasets=datasets,
         models=model_views(config, verifications, pretraining or {}),
-        runs=[_run_view(place, run, config, datasets) for place, run in enumerate(runs)],
+        runs=[_run_view(place, run, config, asked, results, datasets) for place, run in enumerate(runs)],
         siblings=siblings(config, runs, [read_object(path) for path in compared]),
         stages=timed,
         stage_graph=stage_graph(timed, {run: settings.model for run, settings in config.runs.items()}),
@@ -111,9 +115,18 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, dict[str, Any]]) -> RunView:
+def _run_view(
+    place: int,
+    run: RunResults,
+    config: Config,
+    asked: Config,
+    results: Path,
+    datasets: dict[str, dict[str, Any]],
+) -> RunView:
+    """`config` is as it was chosen from what was `asked` for."""
     anchor, summary = f"run-{place}", run.summary
-    classifies = summary["task"] == "classification"
+    prepared, classifies = datasets[summary["dataset"]], summary["task"] == "classification"
+    items = f"{anchor}-items", run, f"results/{config.name}/{run.name}"
     return RunView(
         anchor=anchor,
         results=run,
@@ -122,15 +135,19 @@ def _run_view(place: int, run: RunResults, config: Config, datasets: dict[str, d
         settings=settings_of(config.runs[run.name], summary["task"]),
         table=results_table(summary),
         comparisons=comparisons(summary),
-        near_copies=near_copies(summary, datasets[summary["dataset"]]),
+        near_copies=near_copies(summary, prepared),
         curves=learning_curves(
             anchor, {seed.seed: seed.history for seed in run.seeds}, "text" if classifies else "token"
         ),
-        classification=classification.view(anchor, run, datasets[summary["dataset"]]) if classifies else None,
+        classification=classification.view(anchor, run, prepared) if classifies else None,
         instruction=None if classifies else instruction.view(anchor, run),
-        items=(predictions_table if classifies else responses_table)(
-            f"{anchor}-items", run, f"results/{config.name}/{run.name}"
-        ),
+        items=predictions_table(*items, near_copies_in_train(prepared, "test"))
+        if classifies
+        else responses_table(*items),
+        sweep=sweeps.view(anchor, sweeps.read_sweep(results, run.name)) if asked.runs[run.name].grid else None,
+        growth=learning_curve.view(anchor, read_object(results / run.name / "learning_curve.json"))
+        if asked.runs[run.name].learning_curve
+        else None,
     )
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from gptsmith.report.text import plain
 
@@ -148,6 +148,25 @@ def dot_chart(name: str, title: str, rows: Sequence[str], groups: Sequence[Dots]
         return _svg(figure, axes, name, title, (x_label, ""), [_dots(group, words) for group in groups])
 
 
+def growth_chart(
+    name: str, title: str, sizes: Sequence[float], groups: Sequence[Dots], x_label: str, y_label: str
+) -> Markup:
+    """A line a group over growing sizes, on a logarithmic axis; a value a size, with its interval."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _canvas(560, 300)
+        for group in groups:
+            color = PALETTE[group.role]
+            axes.plot(sizes, [np.nan if v is None else v for v in group.values], f"{group.marker}-", color=color)
+            for size, low, high in zip(sizes, group.low, group.high, strict=True):
+                if low is not None and high is not None:
+                    axes.plot([size, size], [low, high], color=color, linewidth=2, alpha=0.55)
+        axes.set_xscale("log")
+        axes.set_xticks(sizes, [f"{size:,.0f}" for size in sizes])
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set(xlabel=f"{x_label}, log axis", ylabel=y_label)
+        return _svg(figure, axes, name, title, (x_label, y_label), [_growing(group, sizes) for group in groups])
+
+
 def _canvas(width: int, height: int) -> tuple[Figure, Axes]:
     """A figure of so many CSS pixels, without pyplot and its global state."""
     inches = (width * POINTS_PER_PIXEL / 72, height * POINTS_PER_PIXEL / 72)
@@ -168,7 +187,7 @@ def _draw(axes: Axes, curves: Sequence[Curve]) -> list[_Series]:
     ]
 
 
-def _dots(group: Dots, rows: Sequence[str]) -> _Series:
+def _dots(group: Dots, rows: Sequence[str | float]) -> _Series:
     intervals: Sequence[list[Any]] = [
         [] if low is None or high is None else [[_rounded(low), _rounded(high)]]
         for low, high in zip(group.low, group.high, strict=True)
@@ -180,6 +199,13 @@ def _dots(group: Dots, rows: Sequence[str]) -> _Series:
         np.array([(group.values[place], place) for place in given], dtype=np.float64).reshape(-1, 2),
         [[group.values[place], rows[place], *intervals[place]] for place in given],
     )
+
+
+def _growing(group: Dots, sizes: Sequence[float]) -> _Series:
+    """As `_dots`, with the size before the value."""
+    values = [[size, value, *interval] for value, size, *interval in _dots(group, sizes).values]
+    places = np.array([value[:2] for value in values], dtype=np.float64).reshape(-1, 2)
+    return _Series(group.role, SHAPES.get(group.marker, "disc"), places, values)
 
 
 def _told(figure: Figure, axes: Axes, series: Sequence[_Series], width: float, height: float) -> list[dict[str, Any]]:

@@ -223,7 +223,7 @@ def _known_first(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _dumped(run: Run, without: set[str]) -> dict[str, str]:
-    settings = run.model_dump(mode="json", exclude=without)
+    settings = run.model_dump(mode="json", exclude=without | {"grid", "learning_curve"})
     if isinstance(run.trainable, LastBlocks):
         blocks = run.trainable.last_blocks
         settings["trainable"] = f"last {blocks} blocks" if blocks > 1 else "last block"
