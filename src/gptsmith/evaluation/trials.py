@@ -40,8 +40,8 @@ def trial_statistic(items: pd.DataFrame, task: str, positive_label: str | None) 
         return lambda weights: {"loss": weights @ nll / (weights @ tokens)}
     of_classes = classification_statistic(items, positive_label)
     given = [row[f"probability_{row['label']}"] for row in items.to_dict("records")]
-    with np.errstate(divide="ignore"):  # a probability of 0 is a loss without bound
-        nll = -np.log(np.array(given))
+    # So that a probability of 0 is a large loss and no infinity, which no mean could be made of.
+    nll = -np.log(np.maximum(given, np.finfo(np.float64).tiny))
 
     def statistic(weights: Array) -> dict[str, Array]:
         return {"f1": of_classes(weights)["f1"], "loss": weights @ nll / weights.sum(axis=1)}

@@ -7,7 +7,7 @@ forward. What a machine makes of them is measured by products of the model's own
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -191,6 +191,24 @@ def _feature_work(config: Config, name: str, shape: Architecture, split: str, fl
     return Work("trunk_features", f"{folder}/{split}", flops, 0, 0, shape, memory_mb)
 
 
+def trial_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -> list[Work]:
+    """Of one seed: the trainings of a run's grid, and those on shares of the data."""
+    run = config.runs[name]
+    members = [run.chosen(values) for values in run.combinations.values()]
+    trials = [
+        *((f"grid/{combination}", member, 1.0) for combination, member in zip(run.combinations, members, strict=True)),
+        *((f"learning-curve/share-{share}", run, share) for share in run.learning_curve),
+    ]
+    jobs = []
+    for trial, settings, share in trials:
+        alone = config.model_copy(update={"runs": {name: settings}})
+        (training,) = (job for job in run_work(alone, name, shape, lengths) if job.rule == "finetune")
+        jobs.append(
+            replace(training, what=f"{name}/{trial}", flops=training.flops * share, steps=training.steps * share)
+        )
+    return jobs
+
+
 def _passes(run: Run, shape: Architecture) -> tuple[float, float]:
     """The share of the way forward that is computed once and stored, and how many times all of it is paid for in each
     epoch."""
@@ -239,7 +257,8 @@ def disk_bytes(
     for run in config.runs.values():
         if (shape := shape_of(config, run.model)) is None:
             continue
-        total += FLOAT32_BYTES * shape.n_parameters * len(run.seeds)
+        kept = 1 + len(run.combinations) + len(run.learning_curve)
+        total += FLOAT32_BYTES * shape.n_parameters * len(run.seeds) * kept
         largest_state = max(largest_state, 2 * 4 * FLOAT32_BYTES * shape.n_parameters)
         one = lengths.get(config.models[run.model].tokenizer, {}).get(run.dataset)
         if run.trained_blocks is not None and one is not None:

@@ -8,7 +8,16 @@ import numpy as np
 
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.load import Config
-from gptsmith.inspection.estimate import Cut, Work, cut_off, disk_bytes, pretraining_work, run_work, shape_of
+from gptsmith.inspection.estimate import (
+    Cut,
+    Work,
+    cut_off,
+    disk_bytes,
+    pretraining_work,
+    run_work,
+    shape_of,
+    trial_work,
+)
 from gptsmith.inspection.samples import Lengths, count_tokens, find_raw, read_sample
 
 
@@ -58,7 +67,9 @@ def requirements_of(config: Config) -> Requirements:
         if shape is None or one is None:
             continue
         cuts[name] = cut_off(run, shape, one)
-        work += [(job, len(run.seeds)) for job in run_work(config, name, shape, one)]
+        # Of a grid, one of the trials becomes the run.
+        jobs = [job for job in run_work(config, name, shape, one) if not (run.grid and job.rule == "finetune")]
+        work += [(job, len(run.seeds)) for job in (*trial_work(config, name, shape, one), *jobs)]
         rows = run.training.micro_batch_size or run.training.batch_size
         products[shape] = max(1, round(rows * float(np.minimum(one.whole, cuts[name].limit).mean())))
     shapes = {name: shape for name in models if (shape := shape_of(config, name)) is not None}

@@ -30,8 +30,13 @@ OTHER_STAGES = {
     "random_weights": (4.0, 0.0, 330),
     "verify_weights": (6.0, 0.0, 400),
     "baselines": (5.0, 0.2, 280),
+    "score_trial": (5.0, 0.2, 400),
+    "choose": (2.0, 0.0, 200),
+    "keep_chosen": (1.0, 0.0, 50),
+    "learning_curve": (4.0, 0.2, 280),
     "evaluate": (1.5, 0.0, 180),
     "summarize": (2.0, 0.0, 200),
+    "comparisons": (2.0, 0.0, 200),
     "collect_metrics": (0.5, 0.0, 50),
     "report": (3.0, 0.0, 250),
 }
@@ -76,8 +81,9 @@ def _stage(
     config: Config, found: Requirements, job: Job, work: Mapping[tuple[str, str], Work], machine: Machine
 ) -> Stage:
     rule = LIKE.get(job.rule, job.rule)
-    of_run = job.what.removeprefix(f"{config.name}/").split("/")[0]
-    known = work.get((rule, job.what)) or work.get((rule, of_run))
+    training = _without_seed(job.what.removeprefix(f"{config.name}/"))
+    of_run = training.split("/")[0]
+    known = work.get((rule, job.what)) or work.get((rule, training)) or work.get((rule, of_run))
     if known is not None and known.shape in machine.flops_per_second:
         seconds = known.seconds(machine.flops_per_second[known.shape])
         return Stage(job.rule, job.what, round(seconds, 1), float(known.memory_mb))

@@ -34,15 +34,23 @@ READS: Mapping[str, Sequence[str]] = {
     "verify_weights": (*BASES, "download_weights"),
     "trunk_features": ("tokenize", *BASES),
     "finetune": ("tokenize", *TOKENIZERS, *BASES, "trunk_features"),
-    "predict": ("finetune", "tokenize", "prepare", "trunk_features"),
-    "generate": ("finetune", "tokenize", "prepare", *TOKENIZERS),
+    # Choosing reads the predictions of the trials, which come before those of the run: as one rule that is a circle, so
+    # it stands here as if the trainings told.
+    "score_trial": ("finetune", "tokenize", *TOKENIZERS),
+    "choose": ("finetune", "score_trial"),
+    "keep_chosen": ("choose", "finetune"),
+    "predict": ("finetune", "keep_chosen", "tokenize", "prepare", "trunk_features"),
+    "generate": ("finetune", "keep_chosen", "tokenize", "prepare", *TOKENIZERS),
     "generate_before": (*BASES, "tokenize", "prepare", *TOKENIZERS),
     "baselines": ("prepare",),
-    "evaluate": ("predict", "generate", "prepare"),
-    "summarize": ("predict", "generate", "evaluate", "baselines", "generate_before", "prepare"),
+    "evaluate": ("predict", "generate", "judge", "prepare"),
+    "judge": ("generate", "generate_before"),
+    "learning_curve": ("predict", "generate", "score_trial", "prepare"),
+    "summarize": ("predict", "generate", "evaluate", "baselines", "generate_before", "judge", "prepare"),
+    "comparisons": ("predict", "generate", "prepare"),
     "report": (
         *("summarize", "finetune", "evaluate", "predict", "generate", "generate_before", "baselines", "prepare"),
-        *("verify_weights", "pretrain"),
+        *("verify_weights", "pretrain", "judge", "comparisons", "choose", "keep_chosen", "learning_curve"),
     ),
 }
 

@@ -93,7 +93,7 @@ def _chart(anchor: str, members: list[Member], metric: str, n_members: int) -> F
     return Figure(
         svg=dot_chart(f"{anchor}-sweep", "Combinations of the grid", rows, groups, f"{metric}, validation split"),
         caption=caption,
-        legend=[("accent", "dot", "chosen"), *([("calm", "dot", "others")] if len(members) > 1 else [])],
+        legend=[("accent", "disc", "chosen"), *([("calm", "disc", "others")] if len(members) > 1 else [])],
     )
 
 
