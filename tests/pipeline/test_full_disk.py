@@ -122,7 +122,14 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
             "untrained": {"tokenizer": "fetched", "architecture": SHAPE, "random": True},
         },
         "runs": {
-            "spam": {"dataset": "messages", "model": "hub", "trainable": "head", "seeds": [1], "training": training},
+            "spam": {
+                "dataset": "messages",
+                "model": "hub",
+                "trainable": "head",
+                "seeds": [1],
+                "training": training,
+                "learning_curve": [0.5],
+            },
             "again": {"dataset": "messages", "model": "hub", "trainable": "head", "seeds": [2], "training": training},
             "assistant": {
                 "dataset": "questions",
@@ -130,6 +137,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
                 "seeds": [1],
                 "training": training,
                 "generation": {"max_new_tokens": 4},
+                "grid": {"training.learning_rate": [0.001, 0.01]},
             },
         },
         "evaluation": {"bootstrap_samples": 50, "judge": {"url": judge, "model": "llama3"}},

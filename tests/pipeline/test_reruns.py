@@ -141,14 +141,24 @@ WITH_A_MODEL = {
     "predict",
     "pretrain",
     "random_weights",
+    "score_trial",
     "trunk_features",
     "verify_weights",
 }
 MODULES = [
-    ("evaluation/instructions.py", {"evaluate", "summarize", "comparisons", "report"}),
+    (
+        "evaluation/instructions.py",
+        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve"},
+    ),
     ("evaluation/mcnemar.py", {"comparisons"}),
-    ("evaluation/thresholds.py", {"evaluate", "summarize", "comparisons", "report"}),
-    ("evaluation/answers.py", {"evaluate", "summarize", "comparisons", "report", "judge"}),
+    (
+        "evaluation/thresholds.py",
+        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve"},
+    ),
+    (
+        "evaluation/answers.py",
+        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve", "judge"},
+    ),
     ("sources/chat.py", {"judge"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),

@@ -68,7 +68,7 @@ rule choose:
     wildcard_constraints:
         run=one_of(SWEPT_RUNS),
     params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        settings=evaluation_slice,
         members=lambda wildcards: canonical_json(RUNS[wildcards.run].combinations),
         seeds=lambda wildcards: RUNS[wildcards.run].seeds,
         results=lambda wildcards, output: f"{Path(output[0]).parent.as_posix()}/grid",
@@ -154,7 +154,7 @@ rule learning_curve:
     resources:
         mem_mb=of_data,
     params:
-        settings=lambda wildcards: canonical_json(CONFIG.evaluation),
+        settings=evaluation_slice,
         shares=lambda wildcards: sorted(RUNS[wildcards.run].learning_curve),
         seeds=lambda wildcards: RUNS[wildcards.run].seeds,
         prepared=lambda wildcards, input: Path(input.train).parent.as_posix(),

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from gptsmith.data.splits import by_stratum
-
 
 def nested_subset(strata: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Rows (int64, ascending) of about `share` of every stratum, and at least one of each.
@@ -12,5 +10,6 @@ def nested_subset(strata: np.ndarray, share: float, seed: int) -> np.ndarray:
     smaller share are among those of a larger one.
     """
     order = np.random.default_rng(seed).permutation(len(strata))
-    parts = [members[: max(1, round(share * len(members)))] for members in by_stratum(order, strata)]
+    members = [order[strata[order] == stratum] for stratum in np.unique(strata)]
+    parts = [rows[: max(1, round(share * len(rows)))] for rows in members]
     return np.sort(np.concatenate([order[:0], *parts]))
