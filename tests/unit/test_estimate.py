@@ -11,7 +11,7 @@ import torch
 
 from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
-from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of
+from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of, trial_work
 from gptsmith.inspection.requirements import describe, duration, requirements_of
 from gptsmith.inspection.samples import Lengths
 from gptsmith.inspection.stages import Job, Machine, describe_estimate, estimate_json, estimate_stages
@@ -86,6 +86,21 @@ def test_frozen_blocks_are_paid_for_once(trainable: Any, share: float) -> None:
     assert sum(job.flops for job in jobs) == pytest.approx(share * everything, rel=0.02)
     stored = [] if trainable == "all" else ["train", "validation", "test"]
     assert [job.what.rpartition("/")[2] for job in jobs] == [*stored, "mine"]
+
+
+def test_trials_are_counted() -> None:
+    shape, lengths = shape_of(config_of("classification"), "small"), Lengths(np.zeros(9), np.full(9, 10), 9)
+    assert shape is not None
+    whole = run_work(config_of("classification"), "mine", shape, lengths)[0].flops
+    (half,) = trial_work(config_of("classification", learning_curve=[0.5]), "mine", shape, lengths)
+    assert (half.name, half.flops) == ("finetune mine/learning-curve/share-0.5", whole / 2)
+    raw = config_of("classification").model_dump(mode="json", exclude_defaults=True)
+    raw["datasets"]["own"]["split"] = {"train": 0.8, "validation": 0.2, "test": 0}
+    raw["runs"]["mine"]["grid"] = {"training.epochs": [1, 2], "max_length": [5, 10]}
+    jobs = {job.name: job.flops for job in trial_work(load_config(raw), "mine", shape, lengths)}
+    assert len(jobs) == 4
+    cheapest, dearest = "finetune mine/grid/epochs-1,max_length-5", "finetune mine/grid/epochs-2,max_length-10"
+    assert jobs[dearest] == max(jobs.values()) > 2 * jobs[cheapest]
 
 
 def test_what_is_cut_off() -> None:

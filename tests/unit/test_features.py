@@ -1,5 +1,7 @@
 """Stored features of frozen blocks: the trainings above them are those without a store."""
 
+import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from safetensors.torch import load_file
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.runs import Run
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
+from gptsmith.data.subsets import nested_subset
 from gptsmith.errors import UserError
 from gptsmith.generation.predictions import write_predictions
 from gptsmith.tokenizer.bpe import train
@@ -44,11 +47,23 @@ class Project:
             write_features(self.folder / base, tokens, trained_blocks, MAX_LENGTH, limit_gb, CPU, output)
         return folder
 
-    def tune(self, output: Path, task: str, trainable: Any, stored: Path | None, base: str = "tied") -> dict[str, Any]:
-        settings = {"dataset": task, "model": base, "trainable": trainable, "training": TRAINING}
+    def tune(
+        self,
+        output: Path,
+        task: str,
+        trainable: Any,
+        stored: Path | None,
+        base: str = "tied",
+        tokens: Path | None = None,
+        share: float = 1.0,
+        **settings: Any,
+    ) -> dict[str, Any]:
+        settings |= {"dataset": task, "model": base, "trainable": trainable, "training": TRAINING}
         run = Run.model_validate(settings | {"max_length": MAX_LENGTH})
-        inputs = FinetuneInputs(self.folder / "tokens" / task, self.folder / "tokenizer", self.folder / base, stored)
-        finetune("tiny", run, 1, CPU, inputs, FinetuneOutputs(output, output / "history", output / "provenance"))
+        tokens = tokens or self.folder / "tokens" / task
+        inputs = FinetuneInputs(tokens, self.folder / "tokenizer", self.folder / base, stored)
+        outputs = FinetuneOutputs(output, output / "history", output / "provenance")
+        finetune("tiny", run, 1, CPU, inputs, outputs, share=share)
         return load_file(output / "model.safetensors")
 
     def predict(self, checkpoint: Path, stored: Path | None, trained_blocks: int, output: Path) -> np.ndarray:
@@ -113,6 +128,28 @@ def test_a_training_with_features_is_that_without(
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
     # Else nothing would have been learned in either.
     assert any(name not in initial or not torch.equal(tensor, initial[name]) for name, tensor in found.items())
+
+
+@pytest.mark.parametrize("task", ["classification", "instruction"])
+def test_a_training_on_a_share_is_one_on_those_rows_alone(project: Project, tmp_path: Path, task: str) -> None:
+    """With the features of all rows, and with the class weights of its own."""
+    share, settings = 0.4, {"class_weights": "balanced"} if task == "classification" else {}
+    stored = project.features(tmp_path / "stored", task, 1)
+    found = project.tune(tmp_path / "share", task, {"last_blocks": 1}, stored, share=share, **settings)
+
+    table = pq.read_table(project.folder / "tokens" / task / "train.parquet")
+    if task == "classification":
+        rows = nested_subset(table["label"].to_numpy(), share, seed=1)
+    else:  # prompts of one token: none is too long
+        rows = nested_subset(np.zeros(len(table), int), share, seed=1)
+    alone = Path(shutil.copytree(project.folder / "tokens" / task, tmp_path / "alone"))
+    pq.write_table(table.take(rows), alone / "train.parquet")
+    expected = project.tune(tmp_path / "rows", task, {"last_blocks": 1}, None, tokens=alone, **settings)
+    for name, tensor in found.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+    assert json.loads((tmp_path / "share" / "provenance").read_text())["training_rows"] == len(rows) < len(table)
+    whole = project.tune(tmp_path / "whole", task, {"last_blocks": 1}, stored, **settings)
+    assert any(not torch.allclose(tensor, whole[name], atol=1e-4) for name, tensor in found.items())
 
 
 @pytest.mark.parametrize(("trainable", "trained_blocks"), [("head", 0), ({"last_blocks": 2}, 2)])

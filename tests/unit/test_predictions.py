@@ -67,9 +67,8 @@ def folder(tmp_path: Path, tokenizer: Tokenizer) -> Path:
 
 def predict(folder: Path, max_length: int | None = None) -> pa.Table:
     output = folder / "predictions.parquet"
-    if max_length is not None:
-        config = read_json(folder / "checkpoint" / "config.json")
-        write_json(folder / "checkpoint" / "config.json", config | {"fine_tuning": {"max_length": max_length}})
+    config = folder / "checkpoint" / "config.json"
+    write_json(config, read_json(config) | {"fine_tuning": {"max_length": max_length or SHAPE.context_length}})
     write_predictions(folder / "checkpoint", folder / "tokens", folder / "prepared", tuple(TEXTS), None, 0, CPU, output)
     return pq.read_table(output)
 

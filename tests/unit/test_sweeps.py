@@ -13,7 +13,9 @@ from sklearn.metrics import f1_score, log_loss
 
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.config.load import load_config
+from gptsmith.config.problems import nearest
 from gptsmith.config.runs import Run
+from gptsmith.config.sweeps import PATHS
 from gptsmith.errors import UserError
 from gptsmith.evaluation.chosen import CHECKPOINT, keep_chosen
 from gptsmith.evaluation.sweep import choose
@@ -96,7 +98,10 @@ def test_all_that_is_wrong_with_a_grid_is_said_at_once() -> None:
     assert problems_of({"training.learning_rat": [1], "seeds": [[1]], "generation.temperature": [0.5]}) == [
         "config: runs.spam.grid: training.learning_rat: not a setting that a grid can vary; "
         "did you mean 'training.learning_rate'?",
-        *(line for path in ("seeds", "generation.temperature") for line in [_cannot_vary(path)]),
+        *(
+            f"config: runs.spam.grid: {path}: not a setting that a grid can vary{nearest(path, PATHS)}"
+            for path in ("seeds", "generation.temperature")
+        ),
     ]
     shown = problems_of({"training.learning_rate": [-1, "much"], "trainable": ["hed", {"last_blocks": 0}]})
     assert shown == [
@@ -106,13 +111,6 @@ def test_all_that_is_wrong_with_a_grid_is_said_at_once() -> None:
         "config: runs.spam.grid: training.learning_rate: "
         "input should be a valid number, unable to parse string as a number (found 'much')",
     ]
-
-
-def _cannot_vary(path: str) -> str:
-    from gptsmith.config.problems import nearest
-    from gptsmith.config.sweeps import PATHS
-
-    return f"config: runs.spam.grid: {path}: not a setting that a grid can vary{nearest(path, PATHS)}"
 
 
 # fmt: off
