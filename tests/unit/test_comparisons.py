@@ -104,9 +104,12 @@ def responses(right: int, loss: float, path: Path) -> Path:
     lines = [
         {
             "id": n,
+            "instruction": "Is it?",
+            "input": "",
             "category": "",
             "reference": "yes",
             "response": "yes" if n < right else "no",
+            "finish_reason": "stop",
             "negative_log_likelihood": loss,
             "target_tokens": 1,
         }
