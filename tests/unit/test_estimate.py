@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from gptsmith.config.datasets import Split
 from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
 from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of, trial_work
@@ -46,6 +47,19 @@ def config_of(task: str, **run: Any) -> Config:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_test_split_of_its_own_counts_beside_the_rows() -> None:
+    config, texts = config_of("classification"), np.full(40, 8)
+    config.datasets["own"] = config.datasets["own"].model_copy(update={"split": Split()})
+    shape = shape_of(config, "small")
+    assert shape is not None
+    [learning, predicting], [learning_more, predicting_more] = (
+        run_work(config, "mine", shape, Lengths(np.zeros_like(texts), texts, 40, test_rows)) for test_rows in (None, 80)
+    )
+    # 7 : 1 of all rows instead of 7 : 1 : 2, and twice as many to test on.
+    assert learning_more.steps / learning.steps == pytest.approx((7 / 8) / 0.7)
+    assert predicting_more.flops / predicting.flops == pytest.approx((1 / 8 + 2) / 0.3)
 
 
 @pytest.mark.parametrize("task", ["classification", "instruction"])

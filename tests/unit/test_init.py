@@ -151,7 +151,8 @@ def test_several_text_columns_and_a_test_file(folder: Path) -> None:
     init("a.csv", "--text", "subject", "--text", "body", "--test", "b.csv")
     dataset = written("a.yaml").datasets["a"]
     assert dataset.task == "classification"
-    assert (dataset.text, dataset.test_file) == (["subject", "body"], "b.csv")
+    assert dataset.text == ["subject", "body"]
+    assert [source.path for source in dataset.test_sources or []] == ["b.csv"]
     (folder / "b.csv").write_text("subject;label\na;x\nb;y\n")
     assert "Save both in the same format" in refusal("a.csv", "--test", "b.csv", "--text", "body", "--output", "c.yaml")
 

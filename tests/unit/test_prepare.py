@@ -399,7 +399,7 @@ def test_several_text_columns(tmp_path: Path) -> None:
 
 def test_a_given_test_file(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("label,text\nham,see you at 3\nspam,never seen\nham,never seen either\n")
-    dataset = dataset_of("classification", "csv", test_file="test.csv")
+    dataset = dataset_of("classification", "csv", test_sources=[{"path": "test.csv"}])
     splits, report = run(tmp_path, spam_csv(40, 20), dataset, test=tmp_path / "test.csv")
     assert [row["text"] for row in splits["test"]] == ["see you at 3", "never seen", "never seen either"]
     # What the test has is not learned from, and 7 : 1 divides the rest.
@@ -411,7 +411,7 @@ def test_a_given_test_file(tmp_path: Path) -> None:
 
 def test_a_given_test_file_is_not_undersampled(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("label,text\n" + "".join(f"ham,unseen {n}\n" for n in range(9)))
-    dataset = dataset_of("classification", "csv", test_file="test.csv", balance="undersample")
+    dataset = dataset_of("classification", "csv", test_sources=[{"path": "test.csv"}], balance="undersample")
     splits, report = run(tmp_path, spam_csv(40, 20), dataset, test=tmp_path / "test.csv")
     assert report["splits"]["test"]["labels"] == {"ham": 9, "spam": 0}
     assert sum(len(splits[split]) for split in ("train", "validation")) == 40
@@ -420,7 +420,7 @@ def test_a_given_test_file_is_not_undersampled(tmp_path: Path) -> None:
 def test_a_given_test_file_of_instructions(tmp_path: Path) -> None:
     rows = [{"instruction": f"What comes after {n}?", "input": "", "output": str(n + 1)} for n in range(40)]
     (tmp_path / "test.json").write_text(json.dumps(rows[:5]))
-    dataset = dataset_of("instruction", "json", test_file="test.json")
+    dataset = dataset_of("instruction", "json", test_sources=[{"path": "test.json"}])
     splits, report = run(tmp_path, json.dumps(rows[3:]), dataset, test=tmp_path / "test.json")
     assert [row["output"] for row in splits["test"]] == ["1", "2", "3", "4", "5"]
     assert len(splits["train"]) + len(splits["validation"]) == 35
@@ -431,7 +431,7 @@ def test_a_given_test_file_of_instructions(tmp_path: Path) -> None:
 def test_a_given_test_file_beside_shards(tmp_path: Path, shards: int) -> None:
     (tmp_path / "raw").write_text(spam_csv(40, 20).replace(",", "\t"))
     (tmp_path / "test").write_text("label\ttext\nham\tsee you at 3\nspam\tnew\n")
-    dataset = dataset_of("classification", {"type": "tsv", "quoting": "none"}, test_file="test")
+    dataset = dataset_of("classification", {"type": "tsv", "quoting": "none"}, test_sources=[{"path": "test"}])
     parts = [tmp_path / f"{number}.parquet" for number in range(shards)]
     for number, part in enumerate(parts):
         write_part(tmp_path / "raw", dataset, part, Shard(number, shards))
@@ -439,6 +439,38 @@ def test_a_given_test_file_beside_shards(tmp_path: Path, shards: int) -> None:
     prepare(tmp_path / "raw", dataset, 1, tmp_path / "whole", tmp_path / "test")
     for name in ("train.parquet", "validation.parquet", "test.parquet", "report.json"):
         assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "lacking"),
+    [
+        ("classification", {"text": "see you at {}", "label": "ham"}, [{"text": " "}, {"label": ""}]),
+        ("instruction", {"instruction": "Say {}.", "output": "{}", "input": ""}, [{"instruction": ""}, {"output": ""}]),
+    ],
+)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_rows_that_lack_something_may_be_left_out(
+    tmp_path: Path, task: str, rows: dict[str, str], lacking: list[dict[str, str]], shards: int
+) -> None:
+    entries = [{key: value.format(n) for key, value in rows.items()} for n in range(40)]
+    if task == "classification":
+        entries += [{"text": f"win {n}", "label": "spam"} for n in range(20)]
+    whole = "\n".join(map(json.dumps, entries))
+    entries[7:7] = [entries[7] | gap for gap in lacking]  # what row 7 says stays, though an incomplete one came first
+    refusing, dropping = (dataset_of(task, "jsonl", incomplete=what) for what in ("refuse", "drop"))
+    (tmp_path / "raw").write_text("\n".join(map(json.dumps, entries)))
+    with pytest.raises(UserError, match=r"raw, line 8: nothing in column"):
+        prepare(tmp_path / "raw", refusing, 1, tmp_path / "out")
+    parts = [tmp_path / f"{number}.parquet" for number in range(shards)]
+    for number, part in enumerate(parts):
+        write_part(tmp_path / "raw", dropping, part, Shard(number, shards))
+    prepare_parts(tmp_path / "raw", parts, dropping, 1, tmp_path / "shards")
+    (tmp_path / "whole").write_text(whole)
+    prepare(tmp_path / "whole", refusing, 1, tmp_path / "expected")
+    assert all(read_split(tmp_path / "shards", s).equals(read_split(tmp_path / "expected", s)) for s in SPLITS)
+    report, expected = (read_report(tmp_path / folder) for folder in ("shards", "expected"))
+    assert report["rows_read"] == expected["rows_read"] + 2
+    assert report["dropped"] == {"incomplete": 2, **expected["dropped"]}
 
 
 def chat(*turns: tuple[str, str]) -> list[dict[str, str]]:
@@ -465,6 +497,16 @@ def test_conversations(tmp_path: Path, kind: str) -> None:
         (f"Be short.\n\nWhat follows {n}?" if n % 2 else f"What follows {n}?", str(n + 1)) for n in range(40)
     }
     assert {(row["input"], row["category"]) for row in splits["train"]} == {("", "after")}
+
+
+def test_conversations_without_an_answer_may_be_left_out(tmp_path: Path) -> None:
+    chats = [chat(("user", f"What comes after {n}?"), ("assistant", str(n + 1))) for n in range(30)]
+    rows = [{"messages": one} for one in (*chats, chat(("user", "Hello?")), None)]
+    dataset = dataset_of("instruction", "jsonl", messages="messages", incomplete="drop")
+    _, report = run(tmp_path, "\n".join(map(json.dumps, rows)), dataset)
+    assert (report["rows"], report["rows_read"], report["dropped"]["incomplete"]) == (30, 32, 2)
+    with pytest.raises(UserError, match="line 33, column 'messages': not a list of"):
+        run(tmp_path, "\n".join(map(json.dumps, [*rows, {"messages": "Hello?"}])), dataset)
 
 
 @pytest.mark.parametrize(
@@ -524,7 +566,7 @@ def test_near_duplicates_are_removed(tmp_path: Path) -> None:
 def test_near_duplicates_of_a_given_test_split_are_removed_elsewhere(tmp_path: Path) -> None:
     header, *lines = near_csv().splitlines(keepends=True)
     (tmp_path / "test.csv").write_text(header + "".join(lines[60:]) + lines[60].replace("!", "?"))
-    dataset = dataset_of("classification", "csv", test_file="test.csv", near_duplicates="remove")
+    dataset = dataset_of("classification", "csv", test_sources=[{"path": "test.csv"}], near_duplicates="remove")
     splits, report = run(tmp_path, header + "".join(lines[:60]), dataset, test=tmp_path / "test.csv")
     assert len(splits["test"]) == 21
     assert report["dropped"]["near_duplicate"] == 20

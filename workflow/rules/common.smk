@@ -79,64 +79,79 @@ def content_of(file):
 # Datasets
 
 
-def source_of(dataset):
-    """The `path:` source of a dataset, or None when it is downloaded."""
-    source = DATASETS[dataset].sources[0]
+# What datasets are read from, by folder in data/raw: `messages`, and `messages/test` where the test split is a file of
+# its own.
+RAW = {name: dataset.sources for name, dataset in DATASETS.items()}
+RAW |= {f"{name}/test": tests for name, d in DATASETS.items() if (tests := getattr(d, "test_sources", None))}
+
+
+def own_source(folder):
+    """The `path:` source, or None where the file is downloaded."""
+    source = RAW[folder][0]
     return source if source.path is not None else None
 
 
-def is_downloaded(dataset):
-    return source_of(dataset) is None
+def is_downloaded(folder):
+    return own_source(folder) is None
 
 
-def is_extracted(dataset):
-    source = source_of(dataset)
+def is_extracted(folder):
+    source = own_source(folder)
     return source is None or source.member is not None or source.sha256 is not None
 
 
 EXTENSIONS = {"text": "txt"}
 
 
-def extracted_file(dataset):
+def extracted_file(folder):
+    dataset = folder.removesuffix("/test")
     kind = DATASETS[dataset].format.type
-    return f"data/raw/{dataset}/{dataset}.{EXTENSIONS.get(kind, kind)}"
+    return f"data/raw/{folder}/{dataset}.{EXTENSIONS.get(kind, kind)}"
+
+
+def file_to_read(folder):
+    """A user's own file where it lies, or what was extracted."""
+    return extracted_file(folder) if is_extracted(folder) else own_source(folder).path
 
 
 def raw_file(wildcards):
-    """What `prepare` reads: a user's own file where it lies, or what was extracted."""
-    dataset = wildcards.dataset
-    return extracted_file(dataset) if is_extracted(dataset) else source_of(dataset).path
-
-
-def own_content(wildcards):
-    source = source_of(wildcards.dataset)
-    return content_of(source.path) if source else ""
+    return file_to_read(wildcards.dataset)
 
 
 def test_file(wildcards):
-    """The user's own file with the test split, where there is one."""
-    return getattr(DATASETS[wildcards.dataset], "test_file", None) or []
+    """The file with the test split, where there is one."""
+    folder = f"{wildcards.dataset}/test"
+    return file_to_read(folder) if folder in RAW else []
+
+
+def own_content(folder):
+    source = own_source(folder)
+    return content_of(source.path) if source else ""
 
 
 def own_contents(wildcards):
     """Of all files that a dataset is prepared from."""
-    file = test_file(wildcards)
-    return own_content(wildcards) + (content_of(file) if file else "")
+    return "".join(own_content(folder) for folder in raw_folders([wildcards.dataset]))
+
+
+def raw_folders(datasets):
+    """In data/raw."""
+    return [folder for folder in RAW if folder.removesuffix("/test") in datasets]
 
 
 def archive_of(wildcards):
-    source = source_of(wildcards.dataset)
-    return source.path if source else f"data/raw/{wildcards.dataset}/archive"
+    source = own_source(wildcards.folder)
+    return source.path if source else f"data/raw/{wildcards.folder}/archive"
 
 
-def sources_of(dataset):
-    return canonical_json([source.model_dump(exclude_none=True) for source in DATASETS[dataset].sources])
+def sources_of(folder):
+    return canonical_json([source.model_dump(exclude_none=True) for source in RAW[folder]])
 
 
 def preparation_of(dataset):
     """Settings of a dataset that decide its rows."""
     settings = DATASETS[dataset].model_dump(
-        mode="json", exclude_defaults=True, exclude={"sources", "shards", "test_file"}
+        mode="json", exclude_defaults=True, exclude={"sources", "shards", "test_sources"}
     )
     return canonical_json({**settings, "sources": [{"path": "raw"}]})
 
@@ -397,8 +412,12 @@ def stage_records(_wildcards):
 
     Sorted, so that the order of the config is no reason to rerun.
     """
-    jobs = [f"download/{dataset}" for dataset in USED_DATASETS if is_downloaded(dataset)]
-    jobs += [f"extract/{Path(extracted_file(dataset)).name}" for dataset in USED_DATASETS if is_extracted(dataset)]
+    jobs = [f"download/{folder}" for folder in raw_folders(USED_DATASETS) if is_downloaded(folder)]
+    jobs += [
+        f"extract/{extracted_file(folder).removeprefix('data/raw/')}"
+        for folder in raw_folders(USED_DATASETS)
+        if is_extracted(folder)
+    ]
     jobs += [f"prepare/{dataset}" for dataset in USED_DATASETS]
     jobs += [
         f"read_shard/{dataset}/{shard}"
@@ -450,16 +469,15 @@ RULES_OF_ORIGIN = {
 
 def own_files():
     """Sources of the user's own that DVC was told to keep (`dvc add`)."""
-    sources = [source for dataset in USED_DATASETS for source in DATASETS[dataset].sources]
+    sources = [source for folder in raw_folders(USED_DATASETS) for source in RAW[folder]]
     sources += [s for t in USED_TOKENIZERS for s in (*(TOKENIZERS[t].vocab or []), *(TOKENIZERS[t].merges or []))]
     paths = [source.path for source in sources] + [MODELS[model].path for model in USED_MODELS]
-    paths += [getattr(DATASETS[dataset], "test_file", None) for dataset in USED_DATASETS]
     given = [Path(path).as_posix() for path in paths if path is not None]
     return [path for path in given if Path(f"{path}.dvc").is_file()]
 
 
 MADE = (
-    [f"data/raw/{dataset}" for dataset in USED_DATASETS if is_extracted(dataset)]
+    [f"data/raw/{dataset}" for dataset in USED_DATASETS if any(map(is_extracted, raw_folders([dataset])))]
     + [f"data/prepared/{dataset}" for dataset in USED_DATASETS]
     + [f"data/tokens/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
     + [f"checkpoints/tokenizers/{tokenizer}" for tokenizer in USED_TOKENIZERS]
@@ -504,6 +522,7 @@ def track_if_changed():
 def missing_files():
     """A line for each file or folder that the config names, the runs need, and is not there."""
     sources = {f"datasets.{name}.sources": DATASETS[name].sources for name in USED_DATASETS}
+    sources |= {f"datasets.{name}.test_sources": RAW[f"{name}/test"] for name in USED_DATASETS if f"{name}/test" in RAW}
     for name in USED_TOKENIZERS:
         sources[f"tokenizers.{name}.vocab"] = TOKENIZERS[name].vocab or []
         sources[f"tokenizers.{name}.merges"] = TOKENIZERS[name].merges or []
@@ -511,10 +530,6 @@ def missing_files():
         for source in alternatives:
             if source.path is not None and not Path(source.path).is_file():
                 yield f"{place}: no such file: {source.path}{folder_of(source.path)}"
-    for name in USED_DATASETS:
-        file = getattr(DATASETS[name], "test_file", None)
-        if file is not None and not Path(file).is_file():
-            yield f"datasets.{name}.test_file: no such file: {file}{folder_of(file)}"
     for name in USED_MODELS:
         if (path := MODELS[name].path) is None or Path(path) in FINETUNED:
             continue

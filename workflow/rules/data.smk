@@ -8,19 +8,19 @@ localrules:
 
 rule download:
     output:
-        archive="data/raw/{dataset}/archive",
-        record="data/raw/{dataset}/archive.json",
+        archive="data/raw/{folder}/archive",
+        record="data/raw/{folder}/archive.json",
     log:
-        "logs/download/{dataset}.log",
+        "logs/download/{folder}.log",
     benchmark:
-        "logs/benchmarks/download/{dataset}.jsonl"
+        "logs/benchmarks/download/{folder}.jsonl"
     wildcard_constraints:
-        dataset=one_of(filter(is_downloaded, DATASETS)),
+        folder=one_of(filter(is_downloaded, RAW)),
     resources:
         mirror=MIRROR,
         limits=limits,
     params:
-        settings=lambda wildcards: sources_of(wildcards.dataset),
+        settings=lambda wildcards: sources_of(wildcards.folder),
         code=code_of("download.py"),
     shell:
         'python "$SCRIPTS/download.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
@@ -32,19 +32,20 @@ rule extract:
     input:
         archive=archive_of,
     output:
-        "data/raw/{dataset}/{dataset}.{extension}",
+        "data/raw/{folder}/{dataset}.{extension}",
     log:
-        "logs/extract/{dataset}.{extension}.log",
+        "logs/extract/{folder}/{dataset}.{extension}.log",
     benchmark:
-        "logs/benchmarks/extract/{dataset}.{extension}.jsonl"
+        "logs/benchmarks/extract/{folder}/{dataset}.{extension}.jsonl"
     wildcard_constraints:
-        dataset=one_of(filter(is_extracted, DATASETS)),
+        folder=one_of(filter(is_extracted, RAW)),
+        dataset=one_of(DATASETS),
         extension="[a-z]+",
     resources:
         limits=limits,
     params:
-        settings=lambda wildcards: sources_of(wildcards.dataset),
-        content=own_content,
+        settings=lambda wildcards: sources_of(wildcards.folder),
+        content=lambda wildcards: own_content(wildcards.folder),
         code=code_of("extract.py"),
     shell:
         'python "$SCRIPTS/extract.py" --settings {params.settings:q} --archive {input.archive:q}'
@@ -98,7 +99,7 @@ rule read_shard:
         mem_mb=of_data,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
-        content=own_content,
+        content=lambda wildcards: own_content(wildcards.dataset),
         code=code_of("read_shard.py"),
     shell:
         'python "$SCRIPTS/read_shard.py" --settings {params.settings:q} --raw {input.raw:q}'

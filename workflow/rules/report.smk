@@ -57,7 +57,7 @@ rule report:
 
 rule downloads:
     input:
-        [f"data/raw/{dataset}/archive" for dataset in USED_DATASETS if is_downloaded(dataset)],
+        [f"data/raw/{folder}/archive" for folder in raw_folders(USED_DATASETS) if is_downloaded(folder)],
         [file for t in USED_TOKENIZERS if t in PUBLISHED_TOKENIZERS for file in tokenizer_files(t)],
         [
             f"checkpoints/downloads/{model}/model.safetensors"

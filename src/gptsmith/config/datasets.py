@@ -10,6 +10,7 @@ from gptsmith.config.strict import STRICT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shards = Annotated[int, Field(ge=1, le=1000)]
+Incomplete = Literal["refuse", "drop"]
 
 
 def _number_as_text(value: Any) -> Any:
@@ -83,11 +84,15 @@ class ClassificationDataset(BaseModel):
     positive_label: Annotated[str | None, BeforeValidator(_numbers_as_text)] = None
     """The class that precision, recall, F1, ROC AUC and average precision of a two-class set are about.
     When left out, the rarer class of the training split (where both are as frequent, the rarer in the file)."""
+    incomplete: Incomplete = "refuse"
+    """What becomes of a row without a text or a label: `refuse` stops and names the first, `drop` leaves them out and
+    counts them in the dataset's report.json."""
     split: Split = Split()
     """Shares of the splits; every class is divided by the same shares."""
-    test_file: str | None = None
-    """A file of your own, in the same format, with the test split. The other rows are then divided by the shares for
-    training and validation alone; those that the test split has as well are dropped, where `deduplicate` is on."""
+    test_sources: Sources | None = None
+    """Places of a file in the same format that has the test split, `[{path: test.csv}]` for one of your own. The other
+    rows are then divided by the shares for training and validation alone; those that the test split has as well are
+    dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop repeated texts before splitting, so that none can be in two splits."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"
@@ -163,11 +168,15 @@ class InstructionDataset(BaseModel):
     """Wording around the instruction: `alpaca` is Stanford Alpaca's, `compact` a single line, for small models."""
     mechanical: MechanicalItems | None = None
     """Questions with one right answer, generated and added to the splits."""
+    incomplete: Incomplete = "refuse"
+    """What becomes of a row without an instruction or an output: `refuse` stops and names the first, `drop` leaves
+    them out and counts them in the dataset's report.json."""
     split: Split = Split(train=0.85, validation=0.05, test=0.1)
     """Shares of the splits; every category is divided by the same shares."""
-    test_file: str | None = None
-    """A file of your own, in the same format, with the test split. The other rows are then divided by the shares for
-    training and validation alone; those that the test split has as well are dropped, where `deduplicate` is on."""
+    test_sources: Sources | None = None
+    """Places of a file in the same format that has the test split, `[{path: test.csv}]` for one of your own. The other
+    rows are then divided by the shares for training and validation alone; those that the test split has as well are
+    dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop entries whose instruction and input repeat an earlier one, before splitting."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"

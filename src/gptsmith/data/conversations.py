@@ -10,19 +10,26 @@ from typing import Any
 from gptsmith.data.cleaning import clean
 
 
+class NoExchangeError(ValueError):
+    """A conversation without a question and an answer to it."""
+
+
 def first_exchange(messages: str) -> tuple[str, str]:
     """The first turn of the user, after the system's in a paragraph of its own, and the assistant's first after it.
 
-    `messages` is JSON. Raises ValueError, which says why, when it is no such conversation.
+    `messages` is JSON. Raises ValueError, which says why, when it is no such conversation; NoExchangeError when
+    it has no question or no answer.
     """
+    if not messages.strip():
+        raise NoExchangeError("not a list of {role, content}")
     turns = [_turn(turn) for turn in _list(messages)]
     system = next((text for role, text in turns if role == "system"), "")
     asked = next((number for number, (role, text) in enumerate(turns) if role == "user" and text), None)
     if asked is None:
-        raise ValueError("no turn of the role 'user' that says something")
+        raise NoExchangeError("no turn of the role 'user' that says something")
     answer = next((text for role, text in turns[asked + 1 :] if role == "assistant" and text), None)
     if answer is None:
-        raise ValueError("no turn of the role 'assistant' after the user's")
+        raise NoExchangeError("no turn of the role 'assistant' after the user's")
     return "\n\n".join(part for part in (system, turns[asked][1]) if part), answer
 
 

@@ -1,10 +1,12 @@
 """The rows of a file between reading and splitting: checked, cleaned, in order, each with the digest of its texts.
 
 A part holds a whole file, or one of its shards. The columns are those of the prepared dataset without `id`,
-and `digest`; labels still have the names that the file gives them.
+and `digest`; labels still have the names that the file gives them. Of the rows left out because they lack something
+(`incomplete: drop`) the file's metadata has the number.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
 from gptsmith.data.cleaning import clean_column, filled_column, joined_columns, label_column
-from gptsmith.data.conversations import first_exchange
+from gptsmith.data.conversations import NoExchangeError, first_exchange
 from gptsmith.data.duplicates import DIGEST_BYTES, digest
 from gptsmith.data.prepared import SCHEMAS
 from gptsmith.data.readers import Rows, read_rows
@@ -22,6 +24,16 @@ from gptsmith.files import atomic_path
 
 QUESTION = {"classification": ["text"], "instruction": ["instruction", "input"], "text": ["text"]}
 """By task, the columns that make two rows duplicates: what a model is given."""
+INCOMPLETE = b"incomplete"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Some rows of a part, without `digest`."""
+
+    columns: dict[str, list[str]]
+    incomplete: int
+    """Rows beside these that were left out."""
 
 
 def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) -> None:
@@ -32,9 +44,13 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
     schema = SCHEMAS[dataset.task].remove(0).append(pa.field("digest", pa.binary(DIGEST_BYTES)))
     try:
         with atomic_path(output) as path, pq.ParquetWriter(path, schema, compression="lz4") as writer:
-            for columns in read_examples(raw, dataset, shard):
+            incomplete = 0
+            for examples in read_examples(raw, dataset, shard):
+                columns = examples.columns
                 digests = list(map(digest, *(columns[name] for name in QUESTION[dataset.task])))
                 writer.write_batch(pa.record_batch({**columns, "digest": digests}, schema=schema))
+                incomplete += examples.incomplete
+            writer.add_key_value_metadata({INCOMPLETE: str(incomplete)})
     except UserError:
         # A shard does not know how many lines are before it, so the place comes from reading the whole.
         if shard != WHOLE:
@@ -43,10 +59,13 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
         raise
 
 
-def read_examples(raw: Path, dataset: Dataset, shard: Shard = WHOLE) -> Iterator[dict[str, list[str]]]:
-    """Yield the columns of a part without `digest`, some rows at a time. Raises UserError as `write_part` does."""
+def read_examples(raw: Path, dataset: Dataset, shard: Shard = WHOLE) -> Iterator[Examples]:
+    """Yield the rows of a part, some at a time. Raises UserError as `write_part` does."""
     for rows in read_rows(raw, dataset.format, _wanted(dataset), shard, _nested(dataset)):
-        yield _columns(rows, dataset)
+        complete = rows
+        if dataset.task != "text" and dataset.incomplete == "drop":
+            complete = rows.take([row for row in range(len(rows)) if _is_complete(rows, row, dataset)])
+        yield Examples(_columns(complete, dataset), len(rows) - len(complete))
 
 
 def read_parts(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -62,6 +81,11 @@ def read_parts(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordB
 
 def count_rows(parts: Sequence[Path]) -> int:
     return sum(pq.read_metadata(part).num_rows for part in parts)
+
+
+def count_incomplete(parts: Sequence[Path]) -> int:
+    """Rows that were left out."""
+    return sum(int(pq.read_metadata(part).metadata[INCOMPLETE]) for part in parts)
 
 
 def _wanted(dataset: Dataset) -> list[str]:
@@ -82,6 +106,26 @@ def _wanted(dataset: Dataset) -> list[str]:
 def _nested(dataset: Dataset) -> list[str]:
     """Columns of the file that hold lists."""
     return [dataset.messages] if isinstance(dataset, InstructionDataset) and dataset.messages is not None else []
+
+
+def _is_complete(rows: Rows, row: int, dataset: ClassificationDataset | InstructionDataset) -> bool:
+    if isinstance(dataset, ClassificationDataset):
+        needed = [dataset.text_columns, [dataset.label]]
+    elif dataset.messages is None:
+        needed = [[dataset.instruction], [dataset.output]]
+    else:
+        return _has_exchange(rows.columns[dataset.messages][row])
+    return all(any(rows.columns[column][row].strip() for column in columns) for columns in needed)
+
+
+def _has_exchange(messages: str) -> bool:
+    try:
+        first_exchange(messages)
+    except NoExchangeError:
+        return False
+    except ValueError:  # no conversation at all, which is not for leaving out
+        return True
+    return True
 
 
 def _columns(rows: Rows, dataset: Dataset) -> dict[str, list[str]]:

@@ -31,7 +31,7 @@ from gptsmith.data.duplicates import (
 )
 from gptsmith.data.mechanical import Item, generate
 from gptsmith.data.near_duplicates import SIMILARITY, find_near_duplicates
-from gptsmith.data.parts import QUESTION, count_rows, read_parts, write_part
+from gptsmith.data.parts import QUESTION, count_incomplete, count_rows, read_parts, write_part
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
 from gptsmith.data.splits import cut_document, stratified_split
 from gptsmith.errors import UserError
@@ -51,7 +51,7 @@ class Prepared:
 
 def prepare(raw: Path, dataset: Dataset, seed: int, output: Path, test: Path | None = None) -> None:
     """Write the splits of the file `raw` and their report into the folder `output`; `test` is the file that the
-    dataset's `test_file` names.
+    dataset's `test_sources` name.
 
     The same file, settings and seed give the same files. Raises UserError when the file is not as the
     settings say, or when a split or one of its classes would be left without rows.
@@ -81,9 +81,9 @@ def prepare_parts(
 def _divide(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path, n_given: int) -> None:
     """`n_given` rows, the first ones, are the test split, and no other row is in it."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    digests = _read_digests(parts)
+    digests, incomplete = _read_digests(parts), count_incomplete(parts)
     if not len(digests):
-        raise UserError(f"{raw}: the file holds no rows")
+        raise UserError(f"{raw}: no row of the file is complete" if incomplete else f"{raw}: the file holds no rows")
     match dataset:
         case ClassificationDataset():
             prepared = _prepare_classification(raw, parts, digests, dataset, n_given, generator)
@@ -101,12 +101,16 @@ def _divide(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, outpu
                 f"{raw}: nothing is left for the {split} split. Add rows (or lines, to a single document), "
                 f"or set split.{split} to 0."
             )
+    dropped = prepared.facts["dropped"]
+    if incomplete:
+        dropped = {"incomplete": incomplete, **dropped}
     report = {
         "task": dataset.task,
         "rows": sum(content["rows"] for content in prepared.contents.values()),
-        "rows_read": len(digests),
-        **({"test_rows_read": n_given} if n_given else {}),
+        "rows_read": len(digests) + incomplete,
+        **({"test_rows_read": n_given + count_incomplete(parts[:1])} if n_given else {}),
         **prepared.facts,
+        "dropped": dropped,
         "splits": prepared.contents,
         "overlaps": prepared.overlaps,
     }

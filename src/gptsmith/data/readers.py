@@ -63,6 +63,11 @@ class Rows:
         """Where row number `row`, counted from 0, is: `spam.csv, line 17`."""
         return f"{self.path}, {self.unit} {self.numbers[row]}"
 
+    def take(self, rows: list[int]) -> "Rows":
+        """Those of the given numbers, counted from 0."""
+        columns = {name: [values[row] for row in rows] for name, values in self.columns.items()}
+        return Rows(self.path, columns, self.unit, [self.numbers[row] for row in rows])
+
 
 def read_rows(
     path: Path,

@@ -178,10 +178,17 @@ def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -
 
 
 def _shares(dataset: Dataset, lengths: Lengths) -> dict[str, float]:
-    """Of all rows in each split; generated ones say themselves which they belong to."""
+    """Of all rows, in each split: its part of those that were read, and those that are generated for it; a test file's
+    own come on top."""
     generated = {split: lengths.generated.get(split, 0) for split in SPLITS}
-    read = lengths.rows - sum(generated.values())
-    return {split: (getattr(dataset.split, split) * read + n) / max(1, lengths.rows) for split, n in generated.items()}
+    used = 1 if dataset.task == "text" else dataset.sample
+    of_file = lengths.rows - sum(generated.values())
+    parts = {split: getattr(dataset.split, split) for split in SPLITS}
+    if lengths.test_rows is not None:
+        others = parts["train"] + parts["validation"]
+        parts = {split: parts[split] / others for split in ("train", "validation")}
+        parts["test"] = lengths.test_rows / max(1, of_file)
+    return {split: (used * of_file * parts[split] + n) / max(1, lengths.rows) for split, n in generated.items()}
 
 
 def _feature_work(config: Config, name: str, shape: Architecture, split: str, flops: float, length: int) -> Work:

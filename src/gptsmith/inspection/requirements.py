@@ -18,7 +18,7 @@ from gptsmith.inspection.estimate import (
     shape_of,
     trial_work,
 )
-from gptsmith.inspection.samples import Lengths, count_tokens, find_raw, read_sample
+from gptsmith.inspection.samples import Lengths, count_tokens, find_raw, find_test, read_sample
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,13 @@ def requirements_of(config: Config) -> Requirements:
     used = {run.dataset for run in config.runs.values()}
     used |= {dataset for model in models.values() if model.pretrain for dataset in model.pretrain.datasets}
     used |= {dataset for model in models.values() for dataset in config.tokenizers[model.tokenizer].train_on or []}
-    raw = {name: find_raw(name, config.datasets[name]) for name in sorted(used)}
-    samples = {name: read_sample(path, config.datasets[name]) for name, path in raw.items() if path is not None}
+    datasets = {name: config.datasets[name] for name in sorted(used)}
+    raw = {name: find_raw(name, dataset) for name, dataset in datasets.items()}
+    samples = {
+        name: read_sample(path, datasets[name], find_test(name, datasets[name]))
+        for name, path in raw.items()
+        if path is not None
+    }
     lengths = {model.tokenizer: count_tokens(model.tokenizer, config, samples) for model in models.values()}
     unknown = [f"dataset {name}" for name, path in raw.items() if path is None]
     cuts: dict[str, Cut] = {}

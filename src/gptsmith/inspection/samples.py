@@ -1,7 +1,7 @@
 """How many tokens the rows of a dataset have, from a sample of its file."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import Dataset, InstructionDataset
 from gptsmith.config.load import Config
+from gptsmith.config.sources import Source
 from gptsmith.config.tokenizers import Tokenizer as TokenizerSettings
 from gptsmith.data.mechanical import generate
 from gptsmith.data.parts import read_examples
@@ -37,6 +38,8 @@ class Sample:
     """Texts, or responses."""
     rows: int
     """Of the file: estimated from its size where the sample is not all of it."""
+    test_rows: int | None
+    """Of the test split's own file, estimated; None where there is none."""
     file_bytes: int
     generated: Mapping[str, int]
     """Split -> rows, of those that are generated."""
@@ -54,6 +57,8 @@ class Lengths:
     """Of the whole file."""
     generated: Mapping[str, int] = field(default_factory=dict)
     """Split -> rows, of those that are generated."""
+    test_rows: int | None = None
+    """Of the test split's own file; None where there is none."""
 
     @property
     def whole(self) -> np.ndarray:
@@ -66,18 +71,33 @@ class Lengths:
 
 def find_raw(name: str, dataset: Dataset) -> Path | None:
     """The file that a dataset is prepared from, None where it is not there yet."""
-    source = dataset.sources[0]
+    return _find(dataset.sources, f"datasets.{name}.sources", Path("data/raw", name), name)
+
+
+def find_test(name: str, dataset: Dataset) -> Path | None:
+    """The test split's own file, None where there is none, or not yet."""
+    if dataset.task == "text" or dataset.test_sources is None:
+        return None
+    return _find(dataset.test_sources, f"datasets.{name}.test_sources", Path("data/raw", name, "test"), name)
+
+
+def _find(sources: Sequence[Source], place: str, folder: Path, name: str) -> Path | None:
+    source = sources[0]
     if source.path is not None and source.member is None:
         if not Path(source.path).is_file():
-            raise UserError(f"datasets.{name}.sources: no such file: {source.path}")
+            raise UserError(f"{place}: no such file: {source.path}")
         return Path(source.path)
-    return next(iter(sorted(Path("data/raw", name).glob(f"{name}.*"))), None)
+    return next(iter(sorted(folder.glob(f"{name}.*"))), None)
 
 
-def read_sample(path: Path, dataset: Dataset) -> Sample:
-    """Raises UserError when the file is not as the dataset's settings say, as far as it is read."""
+def read_sample(path: Path, dataset: Dataset, test: Path | None) -> Sample:
+    """`test` is the file that only has the test split.
+
+    Raises UserError when the file is not as the dataset's settings say, as far as it is read.
+    """
     prompts, texts, n_bytes, is_whole = list[str](), list[str](), 0, True
-    for columns in read_examples(path, dataset):
+    for examples in read_examples(path, dataset):
+        columns = examples.columns
         if n_bytes > MOST_BYTES:
             is_whole = False
             break
@@ -92,6 +112,7 @@ def read_sample(path: Path, dataset: Dataset) -> Sample:
     if not is_whole:
         estimate = size / n_bytes * rows
         rows = pq.read_metadata(path).num_rows if dataset.format.type == "parquet" else round(estimate)
+    test_rows = None if test is None else round(test.stat().st_size / size * rows)
     if isinstance(dataset, InstructionDataset) and (wanted := dataset.mechanical) is not None:
         drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=0)
         generated = {split: len(items) for split, items in drawn.items()}
@@ -99,7 +120,7 @@ def read_sample(path: Path, dataset: Dataset) -> Sample:
         prompts += [format_prompt(item.instruction, item.input, dataset.prompt) for item in items]
         texts += [item.output for item in items]
         rows += len(items)
-    return Sample(prompts or [""] * len(texts), texts, rows, size, generated)
+    return Sample(prompts or [""] * len(texts), texts, rows, test_rows, size, generated)
 
 
 def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> dict[str, Lengths]:
@@ -107,7 +128,11 @@ def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> di
     tokenizer = _tokenizer(name, config.tokenizers[name], samples)
     return {
         dataset: Lengths(
-            _lengths(sample.prompts, tokenizer), _lengths(sample.texts, tokenizer), sample.rows, sample.generated
+            _lengths(sample.prompts, tokenizer),
+            _lengths(sample.texts, tokenizer),
+            sample.rows,
+            sample.generated,
+            sample.test_rows,
         )
         for dataset, sample in samples.items()
     }
