@@ -60,6 +60,9 @@ def test_a_test_split_of_its_own_counts_beside_the_rows() -> None:
     # 7 : 1 of all rows instead of 7 : 1 : 2, and twice as many to test on.
     assert learning_more.steps / learning.steps == pytest.approx((7 / 8) / 0.7)
     assert predicting_more.flops / predicting.flops == pytest.approx((1 / 8 + 2) / 0.3)
+    config.datasets["own"] = config.datasets["own"].model_copy(update={"sample": 0.25})
+    [fewer, _] = run_work(config, "mine", shape, Lengths(np.zeros_like(texts), texts, 40))
+    assert fewer.flops == pytest.approx(learning.flops / 4)
 
 
 @pytest.mark.parametrize("task", ["classification", "instruction"])

@@ -441,6 +441,38 @@ def test_a_given_test_file_beside_shards(tmp_path: Path, shards: int) -> None:
         assert (tmp_path / "shards" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_sample_is_drawn_of_each_class(tmp_path: Path) -> None:
+    dataset = dataset_of("classification", "csv", sample=0.25)
+    splits, report = run(tmp_path, spam_csv(80, 40), dataset)
+    labels = [row["label"] for rows in splits.values() for row in rows]
+    assert (labels.count("ham"), labels.count("spam")) == (20, 10)
+    assert report["dropped"]["not_drawn"] == 90
+    again, _ = run(tmp_path, spam_csv(80, 40), dataset, seed=124)
+    assert {row["id"] for row in again["train"]} != {row["id"] for row in splits["train"]}
+
+
+def test_a_sample_is_drawn_of_a_given_test_split_too(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Say {n}.", "input": "", "output": str(n), "category": "ab"[n % 2]} for n in range(100)]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows[:20])))
+    dataset = dataset_of("instruction", "jsonl", category="category", sample=0.5, test_sources=[{"path": "test.jsonl"}])
+    splits, report = run(tmp_path, "\n".join(map(json.dumps, rows)), dataset, test=tmp_path / "test.jsonl")
+    assert [row["category"] for row in splits["test"]].count("a") == 5
+    assert (len(splits["test"]), report["rows"]) == (10, 50)
+    assert all(int(row["output"]) < 20 for row in splits["test"])
+
+
+def test_rows_that_are_too_long_may_be_left_out(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Say {n}.", "input": "x" * (n % 2), "output": "yes" * n} for n in range(1, 31)]
+    dataset = dataset_of("instruction", "jsonl", max_characters=49)
+    splits, report = run(tmp_path, "\n".join(map(json.dumps, rows)), dataset)
+    lengths = [len(r["instruction"] + r["input"] + r["output"]) for rows in splits.values() for r in rows]
+    assert max(lengths) == 49
+    assert report["dropped"]["too_long"] == 16
+    assert report["rows_read"] == report["rows"] + 16 == 30
+    with pytest.raises(UserError, match="holds no rows that can be used: 30 too long"):
+        run(tmp_path, "\n".join(map(json.dumps, rows)), dataset_of("instruction", "jsonl", max_characters=5))
+
+
 @pytest.mark.parametrize(
     ("task", "rows", "lacking"),
     [

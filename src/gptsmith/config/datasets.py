@@ -10,6 +10,7 @@ from gptsmith.config.strict import STRICT
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Shards = Annotated[int, Field(ge=1, le=1000)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Incomplete = Literal["refuse", "drop"]
 
 
@@ -87,6 +88,8 @@ class ClassificationDataset(BaseModel):
     incomplete: Incomplete = "refuse"
     """What becomes of a row without a text or a label: `refuse` stops and names the first, `drop` leaves them out and
     counts them in the dataset's report.json."""
+    max_characters: PositiveInt | None = None
+    """Texts of more characters are left out and counted in report.json. (The `max_length` of a run cuts them.)"""
     split: Split = Split()
     """Shares of the splits; every class is divided by the same shares."""
     test_sources: Sources | None = None
@@ -95,6 +98,9 @@ class ClassificationDataset(BaseModel):
     dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop repeated texts before splitting, so that none can be in two splits."""
+    sample: Share = 1
+    """Part of the rows to use, drawn at random after repeated ones are dropped, of each class alike and of a test
+    split's own file too: for a first look at a large set."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"
     """What becomes of texts (of instructions with their input) that are nearly those of an earlier row, eight tenths of
     them the same: `report` counts them and flags those of the test split that training has, `remove` drops them before
@@ -171,6 +177,9 @@ class InstructionDataset(BaseModel):
     incomplete: Incomplete = "refuse"
     """What becomes of a row without an instruction or an output: `refuse` stops and names the first, `drop` leaves
     them out and counts them in the dataset's report.json."""
+    max_characters: PositiveInt | None = None
+    """Rows of more characters, instruction, input and output together, are left out and counted in report.json. What
+    is in the test split has to fit the model's context; English has three to five characters a token."""
     split: Split = Split(train=0.85, validation=0.05, test=0.1)
     """Shares of the splits; every category is divided by the same shares."""
     test_sources: Sources | None = None
@@ -179,6 +188,9 @@ class InstructionDataset(BaseModel):
     dropped, where `deduplicate` is on."""
     deduplicate: bool = True
     """Drop entries whose instruction and input repeat an earlier one, before splitting."""
+    sample: Share = 1
+    """Part of the rows to use, drawn at random after repeated ones are dropped, of each category alike and of a test
+    split's own file too: for a first look at a large set."""
     near_duplicates: Literal["ignore", "report", "remove"] = "ignore"
     """What becomes of texts (of instructions with their input) that are nearly those of an earlier row, eight tenths of
     them the same: `report` counts them and flags those of the test split that training has, `remove` drops them before

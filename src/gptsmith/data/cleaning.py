@@ -62,6 +62,17 @@ def label_column(rows: Rows, column: str, names: Mapping[str, str] | None) -> li
     return labels
 
 
+def draw(rows: np.ndarray, strata: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Those of `rows` that remain, in order, when every stratum keeps this share of its rows, and one at least.
+
+    `rows` and `strata` are as in `stratified_split`.
+    """
+    kept = [
+        generator.permutation(members)[: max(1, round(share * len(members)))] for members in by_stratum(rows, strata)
+    ]
+    return np.sort(np.concatenate(kept)) if kept else rows
+
+
 def undersample(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """Those of `rows` that remain, in order, when every class keeps as many rows as the smallest has.
 

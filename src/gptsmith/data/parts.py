@@ -1,10 +1,13 @@
 """The rows of a file between reading and splitting: checked, cleaned, in order, each with the digest of its texts.
 
 A part holds a whole file, or one of its shards. The columns are those of the prepared dataset without `id`,
-and `digest`; labels still have the names that the file gives them. Of the rows left out because they lack something
-(`incomplete: drop`) the file's metadata has the number.
+and `digest`; labels still have the names that the file gives them. How many rows were left out, because they lack
+something or are too long, is in the file's metadata.
 """
 
+import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +27,9 @@ from gptsmith.files import atomic_path
 
 QUESTION = {"classification": ["text"], "instruction": ["instruction", "input"], "text": ["text"]}
 """By task, the columns that make two rows duplicates: what a model is given."""
-INCOMPLETE = b"incomplete"
+READ = {"classification": ["text"], "instruction": ["instruction", "input", "output"]}
+"""By task, the columns that a model reads or learns to write."""
+LEFT_OUT = b"left_out"
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,8 @@ class Examples:
     """Some rows of a part, without `digest`."""
 
     columns: dict[str, list[str]]
-    incomplete: int
-    """Rows beside these that were left out."""
+    left_out: Counter[str]
+    """Rows beside these, by the reason."""
 
 
 def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) -> None:
@@ -44,13 +49,13 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
     schema = SCHEMAS[dataset.task].remove(0).append(pa.field("digest", pa.binary(DIGEST_BYTES)))
     try:
         with atomic_path(output) as path, pq.ParquetWriter(path, schema, compression="lz4") as writer:
-            incomplete = 0
+            left_out: Counter[str] = Counter()
             for examples in read_examples(raw, dataset, shard):
                 columns = examples.columns
                 digests = list(map(digest, *(columns[name] for name in QUESTION[dataset.task])))
                 writer.write_batch(pa.record_batch({**columns, "digest": digests}, schema=schema))
-                incomplete += examples.incomplete
-            writer.add_key_value_metadata({INCOMPLETE: str(incomplete)})
+                left_out += examples.left_out
+            writer.add_key_value_metadata({LEFT_OUT: json.dumps(left_out)})
     except UserError:
         # A shard does not know how many lines are before it, so the place comes from reading the whole.
         if shard != WHOLE:
@@ -62,10 +67,19 @@ def write_part(raw: Path, dataset: Dataset, output: Path, shard: Shard = WHOLE) 
 def read_examples(raw: Path, dataset: Dataset, shard: Shard = WHOLE) -> Iterator[Examples]:
     """Yield the rows of a part, some at a time. Raises UserError as `write_part` does."""
     for rows in read_rows(raw, dataset.format, _wanted(dataset), shard, _nested(dataset)):
+        if isinstance(dataset, TextDataset):
+            yield Examples(_columns(rows, dataset), Counter())
+            continue
         complete = rows
-        if dataset.task != "text" and dataset.incomplete == "drop":
+        if dataset.incomplete == "drop":
             complete = rows.take([row for row in range(len(rows)) if _is_complete(rows, row, dataset)])
-        yield Examples(_columns(complete, dataset), len(rows) - len(complete))
+        columns = _columns(complete, dataset)
+        lengths = [sum(map(len, texts)) for texts in zip(*(columns[name] for name in READ[dataset.task]), strict=True)]
+        short = [row for row, length in enumerate(lengths) if length <= (dataset.max_characters or math.inf)]
+        yield Examples(
+            {name: [values[row] for row in short] for name, values in columns.items()},
+            +Counter(incomplete=len(rows) - len(complete), too_long=len(complete) - len(short)),
+        )
 
 
 def read_parts(parts: Sequence[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -83,9 +97,9 @@ def count_rows(parts: Sequence[Path]) -> int:
     return sum(pq.read_metadata(part).num_rows for part in parts)
 
 
-def count_incomplete(parts: Sequence[Path]) -> int:
-    """Rows that were left out."""
-    return sum(int(pq.read_metadata(part).metadata[INCOMPLETE]) for part in parts)
+def count_left_out(parts: Sequence[Path]) -> Counter[str]:
+    """Rows that were left out, by the reason."""
+    return sum((Counter(json.loads(pq.read_metadata(part).metadata[LEFT_OUT])) for part in parts), Counter[str]())
 
 
 def _wanted(dataset: Dataset) -> list[str]:

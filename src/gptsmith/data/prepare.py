@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, Split, TextDataset
-from gptsmith.data.cleaning import undersample
+from gptsmith.data.cleaning import draw, undersample
 from gptsmith.data.duplicates import (
     as_numbers,
     count_conflicts,
@@ -31,7 +31,7 @@ from gptsmith.data.duplicates import (
 )
 from gptsmith.data.mechanical import Item, generate
 from gptsmith.data.near_duplicates import SIMILARITY, find_near_duplicates
-from gptsmith.data.parts import QUESTION, count_incomplete, count_rows, read_parts, write_part
+from gptsmith.data.parts import QUESTION, count_left_out, count_rows, read_parts, write_part
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
 from gptsmith.data.splits import cut_document, stratified_split
 from gptsmith.errors import UserError
@@ -81,9 +81,10 @@ def prepare_parts(
 def _divide(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, output: Path, n_given: int) -> None:
     """`n_given` rows, the first ones, are the test split, and no other row is in it."""
     generator = np.random.Generator(np.random.PCG64(seed))
-    digests, incomplete = _read_digests(parts), count_incomplete(parts)
+    digests, left_out = _read_digests(parts), count_left_out(parts)
     if not len(digests):
-        raise UserError(f"{raw}: no row of the file is complete" if incomplete else f"{raw}: the file holds no rows")
+        why = f": {_reasons(left_out)}" if left_out else ""
+        raise UserError(f"{raw}: the file holds no rows that can be used{why}")
     match dataset:
         case ClassificationDataset():
             prepared = _prepare_classification(raw, parts, digests, dataset, n_given, generator)
@@ -101,20 +102,21 @@ def _divide(raw: Path, parts: Sequence[Path], dataset: Dataset, seed: int, outpu
                 f"{raw}: nothing is left for the {split} split. Add rows (or lines, to a single document), "
                 f"or set split.{split} to 0."
             )
-    dropped = prepared.facts["dropped"]
-    if incomplete:
-        dropped = {"incomplete": incomplete, **dropped}
     report = {
         "task": dataset.task,
         "rows": sum(content["rows"] for content in prepared.contents.values()),
-        "rows_read": len(digests) + incomplete,
-        **({"test_rows_read": n_given + count_incomplete(parts[:1])} if n_given else {}),
+        "rows_read": len(digests) + left_out.total(),
+        **({"test_rows_read": n_given + count_left_out(parts[:1]).total()} if n_given else {}),
         **prepared.facts,
-        "dropped": dropped,
+        "dropped": {**left_out, **prepared.facts["dropped"]},
         "splits": prepared.contents,
         "overlaps": prepared.overlaps,
     }
     write_prepared(output, prepared.splits, report)
+
+
+def _reasons(left_out: Counter[str]) -> str:
+    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in left_out.items())
 
 
 def _prepare_classification(
@@ -137,8 +139,9 @@ def _prepare_classification(
 
     equal = find_equal_rows(digests)
     distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
-    near = _near_duplicates(parts, dataset, distinct, len(digests))
-    different = _without(distinct, near, dataset, n_given)
+    sampled = _sampled(distinct, labels, dataset, n_given, generator)
+    near = _near_duplicates(parts, dataset, sampled, len(digests))
+    different = _without(sampled, near, dataset, n_given)
     kept = different
     given, others = _apart(different, n_given)
     if dataset.balance == "undersample" and len(others):
@@ -165,7 +168,8 @@ def _prepare_classification(
         facts={
             "dropped": {
                 "duplicate": len(digests) - len(distinct),
-                **_dropped_as_near(distinct, different, dataset),
+                **_dropped_by_sampling(distinct, sampled, dataset),
+                **_dropped_as_near(sampled, different, dataset),
                 "undersampled": len(different) - len(kept),
             },
             **_near_report(near, assigned),
@@ -203,13 +207,13 @@ def _prepare_instruction(
     equal = find_equal_rows(np.concatenate([digests, digests_of((item.instruction, item.input) for _, item in items)]))
     first = first_occurrences(equal)
     distinct = first[first < len(digests)] if dataset.deduplicate else np.arange(len(digests))
-    near = _near_duplicates(parts, dataset, distinct, len(digests))
-    kept = _without(distinct, near, dataset, n_given)
     fresh = [items[row - len(digests)] for row in first[first >= len(digests)]]
-
     found, codes = _read_names(parts, "category", len(digests))
     names = sorted(found)
     categories = np.array([names.index(name) for name in found], np.int32)[codes]
+    sampled = _sampled(distinct, categories, dataset, n_given, generator)
+    near = _near_duplicates(parts, dataset, sampled, len(digests))
+    kept = _without(sampled, near, dataset, n_given)
     assigned = _assigned(kept, categories, dataset.split, n_given, generator)
 
     counts = _counts(assigned, categories, names)
@@ -220,7 +224,11 @@ def _prepare_instruction(
         counts[split] += Counter(row["category"] for row in added)
         splits[split] = itertools.chain(splits[split], [pa.RecordBatch.from_pylist(added, SCHEMAS[dataset.task])])
     facts: dict[str, Any] = {
-        "dropped": {"duplicate": len(digests) - len(distinct), **_dropped_as_near(distinct, kept, dataset)},
+        "dropped": {
+            "duplicate": len(digests) - len(distinct),
+            **_dropped_by_sampling(distinct, sampled, dataset),
+            **_dropped_as_near(sampled, kept, dataset),
+        },
         **_near_report(near, assigned),
     }
     if dataset.mechanical is not None:
@@ -272,6 +280,25 @@ def _prepare_document(parts: Sequence[Path], dataset: TextDataset, facts: dict[s
         overlaps={f"{one}/{two}": len({*texts[one]} & {*texts[two]}) for one, two in combinations(SPLITS, 2)},
         facts=facts,
     )
+
+
+def _sampled(
+    rows: np.ndarray,
+    strata: np.ndarray,
+    dataset: ClassificationDataset | InstructionDataset,
+    n_given: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Those that are drawn for the dataset's `sample`: the same part of a given test split and of the other rows."""
+    if dataset.sample == 1:
+        return rows
+    return np.concatenate([draw(some, strata, dataset.sample, generator) for some in _apart(rows, n_given)])
+
+
+def _dropped_by_sampling(
+    before: np.ndarray, after: np.ndarray, dataset: ClassificationDataset | InstructionDataset
+) -> dict[str, int]:
+    return {"not_drawn": len(before) - len(after)} if dataset.sample < 1 else {}
 
 
 def _near_duplicates(

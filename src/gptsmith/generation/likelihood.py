@@ -37,7 +37,8 @@ def response_likelihood(
         if not 1 <= len(prompt) <= context_length - len(response):
             raise UserError(
                 f"item {item}: its prompt has {len(prompt)} tokens and its response {len(response)}; the model "
-                f"takes a prompt of at least 1 and at most {context_length} (its context_length) together"
+                f"takes a prompt of at least 1 and at most {context_length} (its context_length) together. Lower the "
+                "dataset's max_characters, which leaves out what is longer"
             )
     by_length = sorted(range(len(prompts)), key=lambda item: len(prompts[item]) + len(responses[item]))
     likelihoods: dict[int, tuple[float, int]] = {}
