@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from gptsmith.cli.app import app
 from gptsmith.config.load import Config, load_config
+from gptsmith.data.prepare import prepare
+from gptsmith.data.prepared import read_report
 from gptsmith.errors import UserError
 from gptsmith.inspection.beginnings import SHAPES, Measured, for_classification
 from gptsmith.inspection.new_config import GPT2
@@ -91,6 +93,34 @@ def test_an_empty_column_is_no_text(folder: Path) -> None:
     rows = [f",{'a' if n % 2 else 'b'}" for n in range(80)]
     (folder / "notes.csv").write_text("note,class\n" + "\n".join(rows) + "\n")
     assert "column 'note' is empty in every row" in refusal("notes.csv", "--text", "note", "--label", "class")
+
+
+def test_rows_that_lack_something_are_left_out(folder: Path) -> None:
+    rows = [{"text": f"some words and {n}", "label": "xy"[n % 2], "note": None} for n in range(60)]
+    rows += [{"text": " ", "label": "x"}, {"text": "no label", "label": None}, {"text": None, "label": None}]
+    (folder / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    init("a.jsonl")
+    dataset = written("a.yaml").datasets["a"]
+    assert dataset.task == "classification"
+    assert dataset.incomplete == "drop"
+    assert "incomplete: drop  # 3 rows lack a text or a class" in Path("a.yaml").read_text()
+    prepare(Path("a.jsonl"), dataset, 1, folder / "prepared")
+    assert read_report(folder / "prepared")["dropped"]["incomplete"] == 3
+
+
+def test_lists_and_objects_are_neither_texts_nor_classes(folder: Path) -> None:
+    rows = [
+        {"words": f"some words and {n}", "class": "xy"[n % 2], "tags": [n % 2], "user": {"age": n}} for n in range(60)
+    ]
+    (folder / "a.json").write_text(json.dumps(rows))
+    assert "  tags   lists or objects, e.g. [" in init("a.json").stdout
+    assert written("a.yaml").datasets["a"].label == "class"  # type: ignore[union-attr]
+    assert "entry 1, column 'user': an object where text is expected" in refusal(
+        "a.json", "--text", "user", "--output", "b.yaml"
+    )
+    (folder / "a.csv").write_text("words,class\n" + "".join(f"[{n}],{'xy'[n % 2]}\n" for n in range(60)))
+    init("a.csv", "--output", "b.yaml")
+    assert written("b.yaml").datasets["a"].text == "words"  # type: ignore[union-attr]
 
 
 def test_two_classes_have_a_positive_one(folder: Path) -> None:

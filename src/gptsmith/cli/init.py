@@ -42,4 +42,9 @@ def init(
     print(*(f"guessed: {line}" for line in roles.guessed), sep="\n", end="\n" if roles.guessed else "")
     config = new_config(table, roles, None if test is None else look_at(test), name, output)
     write_text(output, config)
-    print(f"written: {output}", f"run:     snakemake --cores 2 --configfile {output}", sep="\n")
+    print(
+        f"written: {output}",
+        f"how long it takes:  gptsmith check {output}",
+        f"run it:             snakemake --cores 2 --configfile {output}",
+        sep="\n",
+    )

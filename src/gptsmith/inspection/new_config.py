@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import yaml
 
 from gptsmith.config.load import load_config
-from gptsmith.data.conversations import first_exchange
+from gptsmith.data.conversations import NoExchangeError, first_exchange
 from gptsmith.data.readers import read_rows
 from gptsmith.errors import UserError
 from gptsmith.inspection.beginnings import Beginning, Measured, for_classification, for_instructions, measure
-from gptsmith.inspection.roles import CLASSES_SHOWN, Classification, Conversations, Roles, shorten
+from gptsmith.inspection.roles import CLASSES_SHOWN, Classification, Conversations, Instructions, Roles, shorten
 from gptsmith.inspection.table import Table
 
 # The revision that config/gpt2-small.yaml has as well (a test compares them).
@@ -69,6 +70,7 @@ def new_config(table: Table, roles: Roles, test: Table | None, name: str, output
         positive_label=min(classes, key=lambda label: (classes[label], label)) if len(classes) == 2 else None,
         imbalanced=bool(classes) and max(classes.values()) > MOST_IMBALANCE * min(classes.values()),
         split=split,
+        incomplete=_incomplete(table, roles),
         duplicates=duplicates(table, roles),
         few=table.all_rows <= MOST_COMPARED,
         rows=counted(table),
@@ -79,6 +81,25 @@ def new_config(table: Table, roles: Roles, test: Table | None, name: str, output
     )
     load_config(yaml.safe_load(text))
     return text
+
+
+def _needed(roles: Roles) -> list[list[str]]:
+    """Groups of columns, of each of which a row has to have something."""
+    match roles:
+        case Classification():
+            return [roles.text, [roles.label]]
+        case Instructions():
+            return [[roles.instruction], [roles.answer]]
+        case Conversations():
+            return [[roles.messages]]
+
+
+def _incomplete(table: Table, roles: Roles) -> int:
+    """Rows looked at that lack what they need."""
+    lacking = np.zeros(table.rows, bool)
+    for columns in _needed(roles):
+        lacking |= table.sizes(columns) == 0
+    return int(np.count_nonzero(lacking))
 
 
 def _check_alike(table: Table, test: Table, roles: Roles) -> None:
@@ -122,10 +143,15 @@ def _split(table: Table, task: str, classes: Mapping[str, int]) -> dict[str, flo
 
 def _texts(table: Table, roles: Roles) -> Iterator[str]:
     """What a model reads and writes of each row."""
-    for rows in read_rows(table.path, table.format, roles.read, nested=roles.read):
+    # The label is read along, so that one that is no text is told here.
+    columns = list(dict.fromkeys([*roles.read, *_needed(roles)[-1]]))
+    nested = roles.read if isinstance(roles, Conversations) else []
+    for rows in read_rows(table.path, table.format, columns, nested=nested):
         for row, values in enumerate(zip(*(rows.columns[column] for column in roles.read), strict=True)):
             try:
                 yield "\n".join(first_exchange(values[0]) if isinstance(roles, Conversations) else values)
+            except NoExchangeError:
+                continue
             except ValueError as error:
                 raise UserError(
                     f"{rows.place(row)}, column {roles.read[0]!r}: {error}. Mend or remove the row."

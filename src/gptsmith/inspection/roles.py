@@ -185,6 +185,8 @@ def summary(column: Column) -> str:
         return "empty"
     if column.kind == "messages":
         return "conversations (messages with role and content)"
+    if column.kind == "nested":
+        return f"lists or objects, e.g. {shorten(column.examples[0])}"
     if column.kind == "category" and column.counts is not None:
         shown = [f"{shorten(value)} ({count:,})" for value, count in list(column.counts.items())[:CLASSES_SHOWN]]
         more = ", ..." if len(column.counts) > CLASSES_SHOWN else ""

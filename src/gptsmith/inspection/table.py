@@ -26,7 +26,7 @@ LONGEST_CLASS = 100
 """Characters."""
 EXAMPLES = 3
 
-Kind = Literal["text", "category", "number", "messages", "empty"]
+Kind = Literal["text", "category", "number", "messages", "nested", "empty"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Column:
 
     name: str
     kind: Kind
-    """`category`: few short values that repeat. `messages`: lists of `{role, content}`."""
+    """`category`: few short values that repeat. `messages`: lists of `{role, content}`; `nested`: others, objects."""
     counts: dict[str, int] | None
     """How often each value occurs, the most frequent first; None where more than MOST_VALUES are different."""
     sizes: np.ndarray
@@ -102,7 +102,7 @@ def look_at(path: Path) -> Table:
     return Table(
         path=path,
         format=format_,
-        columns={name: _column(name, found) for name, found in seen.items()},
+        columns={name: _column(name, found, format_) for name, found in seen.items()},
         unread=unread,
         rows=rows,
         is_whole=is_whole,
@@ -118,6 +118,7 @@ class _Seen:
     examples: list[str] = field(default_factory=list)
     all_numbers: bool = True
     all_messages: bool = True
+    all_nested: bool = True
 
 
 def _add(batch: Rows, seen: dict[str, _Seen]) -> int:
@@ -137,21 +138,26 @@ def _add(batch: Rows, seen: dict[str, _Seen]) -> int:
                 found.examples.append(value)
             found.all_numbers = found.all_numbers and _is_number(value)
             found.all_messages = found.all_messages and is_messages(value)
+            found.all_nested = found.all_nested and value[0] in "[{" and _is_nested(value)
     return n_bytes
 
 
-def _column(name: str, seen: _Seen) -> Column:
+def _column(name: str, seen: _Seen, format_: Format) -> Column:
     counts = dict(seen.counts.most_common()) if len(seen.counts) <= MOST_VALUES else None
     sizes = np.array(seen.sizes, dtype=np.int64)
-    return Column(name, _kind(seen, sizes), counts, sizes, np.array(seen.hashes, dtype=np.int64), seen.examples)
+    # In a table all is text, whatever it looks like.
+    kind = _kind(seen, sizes, may_nest=format_.type not in ("csv", "tsv"))
+    return Column(name, kind, counts, sizes, np.array(seen.hashes, dtype=np.int64), seen.examples)
 
 
-def _kind(seen: _Seen, sizes: np.ndarray) -> Kind:
+def _kind(seen: _Seen, sizes: np.ndarray, *, may_nest: bool) -> Kind:
     filled = int(np.count_nonzero(sizes))
     if not filled:
         return "empty"
     if seen.all_messages:
         return "messages"
+    if seen.all_nested and may_nest:
+        return "nested"
     # Every class is in it several times, or else it is an identifier.
     few = len(seen.counts) <= min(MOST_CLASSES, max(2, filled // 4))
     if few and max(map(len, seen.counts)) <= LONGEST_CLASS:
@@ -168,6 +174,13 @@ def is_messages(value: str) -> bool:
     except ValueError:
         return False
     return bool(turns) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns)
+
+
+def _is_nested(value: str) -> bool:
+    try:
+        return isinstance(json.loads(value), list | dict)
+    except ValueError:
+        return False
 
 
 def _is_number(value: str) -> bool:
