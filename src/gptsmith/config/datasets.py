@@ -165,9 +165,9 @@ class InstructionDataset(BaseModel):
     output: str = "output"
     """Column with the wanted response."""
     messages: str | None = None
-    """Column with a conversation, a list of `{role, content}`, in place of `instruction`, `input` and `output`: the
-    instruction is the first turn of the `user`, after that of the `system` where there is one, and the output the first
-    of the `assistant` after it. Later turns are left out."""
+    """Column with a conversation, a list of `{role, content}` or `{from, value}`, in place of `instruction`, `input`
+    and `output`: the instruction is the first turn of the `user` (`human`), after that of the `system` where there is
+    one, and the output the first of the `assistant` (`gpt`) after it. Later turns are left out."""
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
     prompt: PromptStyle = "alpaca"

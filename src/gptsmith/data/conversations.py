@@ -9,6 +9,10 @@ from typing import Any
 
 from gptsmith.data.cleaning import clean
 
+# ShareGPT's names beside OpenAI's.
+NAMES = (("role", "from"), ("content", "value"))
+ROLES = {"human": "user", "gpt": "assistant"}
+
 
 class NoExchangeError(ValueError):
     """A conversation without a question and an answer to it."""
@@ -41,7 +45,9 @@ def _list(messages: str) -> list[Any]:
 
 
 def _turn(turn: Any) -> tuple[str, str]:
-    role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
+    role = content = None
+    if isinstance(turn, dict):
+        role, content = (turn[key] if key in turn else turn.get(other) for key, other in NAMES)
     if not isinstance(role, str) or not isinstance(content, str | None):
         raise ValueError("a turn that is not {role, content} with texts")
-    return role, clean(content or "")
+    return ROLES.get(role, role), clean(content or "")

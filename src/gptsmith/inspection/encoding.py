@@ -12,7 +12,9 @@ BLOCK = 2**20
 LOOKED_AT = 64 * BLOCK
 """Bytes of the file's beginning that the encoding is told by."""
 
-MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+# The longer ones first: UTF-32's begins with UTF-16's.
+MARKS = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig"}
+MARKS |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 # What programs of offices write. Asked for all it knows, the library finds what nobody has used for decades.
 CANDIDATES = [f"cp{page}" for page in (1252, 1250, 1251, 1253, 1254, 1255, 1256, 932, 949)] + ["gb18030", "big5"]
@@ -32,7 +34,8 @@ def find_encoding(path: Path) -> str:
         # Of the two bytes of a Latin character one is 0: the second one where the lower byte is written first.
         second, first = (beginning[start::2].count(0) for start in (1, 0))
         if max(first, second) < max(len(beginning) // 8, 4 * min(first, second)):
-            raise UserError(f"{path}: not a file of text")
+            line = beginning.count(b"\n", 0, beginning.index(0)) + 1
+            raise UserError(f"{path}: not a file of text: there is a NUL byte in line {line}")
         return "utf-16-le" if second > first else "utf-16-be"
     return "utf-8" if _is_utf8(path) else _guess(path)
 

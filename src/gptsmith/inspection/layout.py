@@ -17,11 +17,15 @@ LOOKED_AT = 2**20
 """Characters of the beginning that separator and header line are told by."""
 LONGEST_NAME = 64
 """Characters of a column's name; what is longer is a text."""
+WEB_PAGE = 20
+"""Characters that tell one."""
 
 BINARY = {
     b"PK\x03\x04": "a zip archive or a workbook. Save the sheet as CSV, or unpack the archive",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the sheet as CSV",
-    b"\x1f\x8b": "compressed. Unpack it",
+    **dict.fromkeys(
+        (b"\x1f\x8b", b"BZh", b"\xfd7zX", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"Rar!"), "compressed. Unpack it"
+    ),
     b"%PDF": "a PDF. Save what it says as text",
 }
 
@@ -52,8 +56,16 @@ def find_format(path: Path) -> Format:
     encoding = encoding.removesuffix("-sig")  # readers skip the mark
     suffix = path.suffix.lower()
     first = text.lstrip()[:1]
+    if text.lstrip()[:WEB_PAGE].lower().startswith(("<!doctype html", "<html")):
+        raise UserError(f"{path}: a web page. Fetch the file itself.")
+    if first == "{" and is_whole and (keys := _keys_of_one_object(text)) is not None:
+        raise UserError(
+            f"{path}: one JSON object (with {keys}) where a list of objects, or an object a line, is expected."
+        )
+    if first == "{" and _is_json_lines(text):
+        return Format(type="jsonl", encoding=encoding)
     if suffix not in (".csv", ".tsv") and first in ("{", "["):
-        return Format(type="jsonl" if first == "{" and _is_json_lines(text) else "json", encoding=encoding)
+        return Format(type="json", encoding=encoding)
     best = _best_table(text, is_whole)
     if suffix not in (".csv", ".tsv", ".tab") and (best.width < 2 or best.agreement < 0.9):
         return Format(type="text", encoding=encoding)
@@ -77,10 +89,22 @@ def _beginning(path: Path, encoding: str) -> tuple[str, bool]:
 
 
 def _is_json_lines(text: str) -> bool:
+    """Of a text that begins with a brace. A line that goes on after what was looked at is an object, if anything."""
+    line, end, _ = text.lstrip().partition("\n")
     try:
-        return isinstance(json.loads(text.lstrip().partition("\n")[0]), dict)
-    except ValueError:
-        return False
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return not end and len(text) >= LOOKED_AT
+
+
+def _keys_of_one_object(text: str) -> str | None:
+    """The keys, listed, where the text is one JSON object; else None."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    names = [repr(key[:LONGEST_NAME]) for key in found]
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 @dataclass(frozen=True)
@@ -128,14 +152,13 @@ def _read_as(text: str, is_whole: bool, delimiter: str, quoting: Quoting) -> Tab
 
 
 def _has_header(records: Sequence[Sequence[str]]) -> bool:
-    """Names are short, different, no numbers, and not among the values below them. One may be left out, as pandas
+    """Names are short, no numbers, and not among the values below them. One may be left out, as pandas
     does for its index."""
     names = [name.strip() for name in records[0]]
     below = [{record[column].strip() for record in records[1:] if column < len(record)} for column in range(len(names))]
     return (
         any(names)
         and names.count("") <= 1
-        and len(set(names)) == len(names)
         and all(len(name) <= LONGEST_NAME and not _is_number(name) for name in names)
         and not any(name and name in values for name, values in zip(names, below, strict=True))
     )

@@ -48,7 +48,7 @@ def new_config(table: Table, roles: Roles, test: Table | None, name: str, output
     task = "classification" if isinstance(roles, Classification) else "instruction"
     classes = table.columns[roles.label].counts or {} if isinstance(roles, Classification) else {}
     classes = {label: count for label, count in classes.items() if label}
-    split = _split(table, task, classes)
+    split = _split(table, roles)
     measured = measure(_texts(table, roles), table.all_rows)
     begin = _begin(table, roles, measured, split["train"])
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701 (YAML)
@@ -126,19 +126,30 @@ def _question(roles: Any) -> list[str]:
     return [name for name in names if name is not None]
 
 
-def _split(table: Table, task: str, classes: Mapping[str, int]) -> dict[str, float]:
-    if task == "instruction":
-        return {"train": 0.85, "validation": 0.05, "test": 0.1}
+def _split(table: Table, roles: Roles) -> dict[str, float]:
+    """Shares that give each split some of each class. Raises UserError where none do."""
+    if not isinstance(roles, Classification):
+        return _split_of_instructions(table, table.rows - table.duplicates(_question(roles)))
+    # What repeats an earlier text is dropped before the split.
+    classes = table.counts_of_distinct(roles.text, roles.label)
     rare = [label for label, count in classes.items() if count < FEWEST_OF_A_CLASS]
     if rare and table.is_whole:
         shown = ", ".join(f"{shorten(label)} ({classes[label]})" for label in rare[:CLASSES_SHOWN])
         raise UserError(
-            f"{table.path}: classes of fewer than {FEWEST_OF_A_CLASS} rows cannot be in training, validation and test: "
-            f"{shown}.\nAdd rows of them, remove them, or give them another label."
+            f"{table.path}: classes of fewer than {FEWEST_OF_A_CLASS} different texts cannot be in training, "
+            f"validation and test: {shown}.\nAdd rows of them, remove them, or give them another label."
         )
     if min(classes.values()) < 4 * FEWEST_OF_A_CLASS:
         return {"train": 0.6, "validation": 0.2, "test": 0.2}
     return {"train": 0.7, "validation": 0.1, "test": 0.2}
+
+
+def _split_of_instructions(table: Table, questions: int) -> dict[str, float]:
+    if questions < FEWEST_OF_A_CLASS and table.is_whole:
+        raise UserError(f"{table.path}: {questions} different questions are too few; {FEWEST_OF_A_CLASS} at least.")
+    if questions < 4 * FEWEST_OF_A_CLASS:
+        return {"train": 0.6, "validation": 0.2, "test": 0.2}
+    return {"train": 0.85, "validation": 0.05, "test": 0.1}
 
 
 def _texts(table: Table, roles: Roles) -> Iterator[str]:
@@ -146,16 +157,24 @@ def _texts(table: Table, roles: Roles) -> Iterator[str]:
     # The label is read along, so that one that is no text is told here.
     columns = list(dict.fromkeys([*roles.read, *_needed(roles)[-1]]))
     nested = roles.read if isinstance(roles, Conversations) else []
+    found = False
     for rows in read_rows(table.path, table.format, columns, nested=nested):
         for row, values in enumerate(zip(*(rows.columns[column] for column in roles.read), strict=True)):
             try:
-                yield "\n".join(first_exchange(values[0]) if isinstance(roles, Conversations) else values)
+                text = "\n".join(first_exchange(values[0]) if isinstance(roles, Conversations) else values)
             except NoExchangeError:
                 continue
             except ValueError as error:
                 raise UserError(
                     f"{rows.place(row)}, column {roles.read[0]!r}: {error}. Mend or remove the row."
                 ) from error
+            found = True
+            yield text
+    if not found:
+        raise UserError(
+            f"{table.path}: no conversation has a question and an answer. The roles 'user' and 'assistant' are read, "
+            "or 'human' and 'gpt'."
+        )
 
 
 def _begin(table: Table, roles: Roles, measured: Measured, train_share: float) -> Beginning:

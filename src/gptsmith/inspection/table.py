@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import Format
 from gptsmith.data.cleaning import clean
+from gptsmith.data.conversations import NAMES
 from gptsmith.data.readers import Rows, read_column_names, read_rows
 from gptsmith.errors import UserError
 from gptsmith.inspection.layout import find_format
@@ -70,6 +71,13 @@ class Table:
         hashes = np.stack([self.columns[name].hashes for name in columns], axis=1)
         return self.rows - len(np.unique(hashes, axis=0))
 
+    def counts_of_distinct(self, columns: list[str], column: str) -> dict[str, int]:
+        """How often each value of `column` is in the rows that repeat no earlier one in `columns`."""
+        hashes = np.stack([self.columns[name].hashes for name in columns], axis=1)
+        _, first = np.unique(hashes, axis=0, return_index=True)
+        found = Counter(self.columns[column].hashes[first].tolist())
+        return {value: found[hash(value)] for value in self.columns[column].counts or {}}
+
     def sizes(self, columns: list[str]) -> np.ndarray:
         """(rows,) int64: bytes of all `columns` together."""
         return np.sum([self.columns[name].sizes for name in columns], axis=0)
@@ -84,6 +92,8 @@ def look_at(path: Path) -> Table:
     if format_.type == "text":
         raise UserError(f"{path}: plain text without columns, which can only be pretrained on (config.yaml shows how)")
     names = read_column_names(path, format_)
+    if not names:
+        raise UserError(f"{path}: the file holds no rows")
     if len(set(names)) < len(names):
         raise UserError(f"{path}: several columns have the same name ({', '.join(names)}). Rename all but one.")
     unread = _unreadable_columns(path) if format_.type == "parquet" else []
@@ -166,14 +176,16 @@ def _kind(seen: _Seen, sizes: np.ndarray, *, may_nest: bool) -> Kind:
 
 
 def is_messages(value: str) -> bool:
-    """Whether it is JSON of `[{"role": ..., "content": ...}, ...]`."""
+    """Whether it is JSON of `[{"role": ..., "content": ...}, ...]`, or with `from` and `value`."""
     if not value.startswith("["):
         return False
     try:
         turns = json.loads(value)
     except ValueError:
         return False
-    return bool(turns) and all(isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in turns)
+    return bool(turns) and all(
+        isinstance(turn, dict) and all(key in turn or other in turn for key, other in NAMES) for turn in turns
+    )
 
 
 def _is_nested(value: str) -> bool:
