@@ -212,7 +212,11 @@ def test_what_is_not_clear_is_asked_for(folder: Path) -> None:
     ("content", "options", "message"),
     [
         ("text,label\n" + "some words,a\nother words,a\n" * 20, (), "every row has the same 'label'"),
-        ("text,label\n" + "some words,a\nother words,b\n" * 20 + "rare,c\n", (), r"fewer than 5 rows.*c \(1\)"),
+        (
+            "text,label\n" + "some words,a\nother words,b\n" * 20 + "rare,c\n",
+            (),
+            r"fewer than 5 different texts.*c \(1\)",
+        ),
         ("text,label\n" + "a,a\nb,b\n" * 20, ("--text", "label", "--label", "label"), "cannot be both"),
     ],
 )

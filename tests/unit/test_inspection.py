@@ -133,7 +133,7 @@ def test_of_a_large_file_the_beginning(tmp_path: Path, monkeypatch: pytest.Monke
         (b"PK\x03\x04rest", "a zip archive or a workbook. Save the sheet as CSV"),
         (b"\x01\x00\x07" * 50, "not a file of text"),
         (b"A story.\nIt has, as they say, commas.\nAnd an end.\n", "plain text without columns"),
-        (b'{"a": [\n1]}', "where one list of objects is expected"),
+        (b'{"a": [\n1]}', "where a list of objects, or an object a line"),
     ],
 )
 def test_what_is_no_file_of_rows(tmp_path: Path, content: bytes, message: str) -> None:
