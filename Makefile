@@ -1,5 +1,6 @@
 # `make run` fine-tunes and writes the report; `make test` runs the test suite. Both first build .venv.
 #   make run CONFIG=config/gpt2-small.yaml CORES=4
+#   make test TESTS=tests/unit WORKERS=0
 # `make bench` measures side by side with llms-from-scratch and transformers, in .venv-benchmarks.
 #   make bench QUICK=1; make bench FULL=1 TASKS="spam generation"; make bench DEVICE=cuda
 
@@ -7,6 +8,7 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 TESTS ?= tests
+WORKERS ?= 2
 QUICK ?=
 FULL ?=
 DEVICE ?= cpu
@@ -19,14 +21,14 @@ SOURCES := src workflow/scripts tests benchmarks
 .PHONY: help run test bench lint format
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 run: .venv/run.stamp
 	@$(if $(CONFIG),$(BIN)/python -m gptsmith.config.syntax '$(CONFIG)')
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host $(if $(NO_COLOR),--nocolor) $(if $(CONFIG),--configfile '$(CONFIG)')
 
 test: .venv/dev.stamp
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30 $(TESTS)
 
 bench: .venv-benchmarks/stamp
 	.venv-benchmarks/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) --device $(DEVICE) $(TASKS)

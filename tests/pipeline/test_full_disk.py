@@ -2,14 +2,11 @@
 
 import ctypes
 import json
-import multiprocessing
 import os
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ from gptsmith.files import sha256_of
 from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
+from tests.forked import start_script
 from tests.judge_server import judge_server
 
 if TYPE_CHECKING:
@@ -170,25 +168,11 @@ def obey_permissions() -> None:
     assert libc.capset(header, data) == 0
 
 
-def run_script(job: Job, folder: Path, printed: Path, before: Callable[[], None] | None = None) -> None:
-    output = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.chdir(folder)
-    sys.argv = job.arguments
-    if before is not None:
-        before()
-    runpy.run_path(job.arguments[0], run_name="__main__")
-
-
 def run_apart(
     job: Job, folder: Path, printed: Path, before: Callable[[], None] | None = None
 ) -> tuple[int | None, str]:
-    """Exit status and words of a job in a process of its own, which need not import torch and the rest once more."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "sklearn.feature_extraction.text", "transformers", "pyarrow.parquet"])
-    process = context.Process(target=run_script, args=(job, folder, printed, before))
-    process.start()
+    """Exit status and words of a job."""
+    process = start_script(job.arguments, folder, printed, before)
     process.join()
     return process.exitcode, printed.read_text()
 

@@ -1,5 +1,5 @@
-"""Being asked to stop: by Ctrl-C, by a scheduler that takes the machine away (SIGTERM), or, one of several
-processes, by the end of what started them."""
+"""Being asked to stop: by Ctrl-C, by a scheduler that takes the machine away (SIGTERM), by the end of the terminal or
+of the connection to it (SIGHUP), or, one of several processes, by the end of what started them."""
 
 import contextlib
 import os
@@ -27,8 +27,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
         if number == signal.SIGINT and requests[-1] - requests[0] > SAME_REQUEST_SECONDS:
             raise KeyboardInterrupt
 
-    # What is ignored, as Ctrl-C by a command in the background, stays so.
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) is not signal.SIG_IGN]
+    # What is ignored, as Ctrl-C by a command in the background or SIGHUP after `nohup`, stays so.
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, note) for number in heeded}
     launcher = os.getppid()
     try:
