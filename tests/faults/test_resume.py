@@ -50,8 +50,8 @@ class Moment:
 
     signal: signal.Signals
     event: str
-    """Of Python (sys.addaudithook): `open` of a temporary file, which comes when it is made, when it is flushed and, for
-    a state, when its checksum is taken; `os.rename` when it gets its name."""
+    """Of Python (sys.addaudithook): `open` of a temporary file, which comes when it is made, when it is flushed and,
+    for a state, when its checksum is taken; `os.rename` when it gets its name."""
     folder: str
     time_over: int
     """From 1."""

@@ -44,6 +44,7 @@ NAME, DATASETS, TOKENIZERS, MODELS, RUNS = (
 DEVICE, MIRROR, THREADS = CONFIG.execution.device, CONFIG.execution.mirror or "", CONFIG.execution.threads
 SPLITS = ("train", "validation", "test")
 REPORT = f"results/{NAME}/report.html"
+PIECES = f"results/{NAME}/report"
 METRICS = f"results/{NAME}/metrics.json"
 # By `gptsmith check`, where it was asked.
 ESTIMATE = f"results/{NAME}/estimate.json"
@@ -490,7 +491,7 @@ CONTENTS = Contents(
     units=own_files()
     + MADE
     + [ESTIMATE for file in (ESTIMATE, f"{ESTIMATE}.dvc") if Path(file).is_file()][:1]
-    + [REPORT],
+    + [REPORT, PIECES],
     datasets=USED_DATASETS,
     models=USED_MODELS,
     runs={name: RunContents(run.dataset, run.seeds) for name, run in RUNS.items()},

@@ -131,7 +131,12 @@ rule collect_metrics:
     input:
         [f"results/{NAME}/{run}/summary.json" for run in RUNS],
     output:
-        METRICS,
+        report(
+            METRICS,
+            category="Report",
+            labels={"run": "all runs", "part": "metrics as JSON"},
+            caption="../report/metrics.rst",
+        ),
     log:
         f"logs/collect_metrics/{NAME}.log",
     params:

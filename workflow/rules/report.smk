@@ -30,7 +30,20 @@ rule report:
         learning_curves=[f"results/{NAME}/{run}/learning_curve.json" for run in CURVE_RUNS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
     output:
-        REPORT,
+        report(
+            REPORT,
+            category="Report",
+            labels={"run": "all runs", "part": "whole report"},
+            caption="../report/report.rst",
+        ),
+        # A folder, as the figures depend on the data.
+        pieces=report(
+            directory(PIECES),
+            patterns=["{run}/{part}.html"],
+            category="{run}",
+            labels={"run": "{run}", "part": "{part}"},
+            caption="../report/piece.rst",
+        ),
     log:
         f"logs/report/{NAME}.log",
     params:
@@ -52,7 +65,7 @@ rule report:
         " --prepared {input.prepared:q} --comparisons {input.comparisons:q}"
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
         " --estimate {params.estimate:q} --folders {params.folders:q}"
-        " --output {output:q} 2>&1 | tee -i {log:q}"
+        " --output {output[0]:q} 2>&1 | tee -i {log:q}"
 
 
 rule downloads:

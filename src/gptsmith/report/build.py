@@ -21,6 +21,7 @@ from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.items import predictions_table, responses_table
 from gptsmith.report.models import model_views
 from gptsmith.report.near_copies import NearCopies, near_copies
+from gptsmith.report.pieces import write_pieces
 from gptsmith.report.results import RunResults, read_object, read_run
 from gptsmith.report.runs import Comparison, Table, comparisons, results_table, settings_of, siblings
 from gptsmith.report.stage_graph import stage_graph
@@ -77,17 +78,14 @@ def build_report(
     expected = read_object(estimate) if estimate else None
     timed = read_stages(stages, expected)
     provenances = [seed.provenance for run in runs for seed in run.seeds]
-    template = _environment().get_template("report.html.jinja")
-    script = (FOLDER / "report.js").read_text(encoding="utf-8")
-    page = template.render(
+    environment = _environment()
+    views = [_run_view(place, run, config, asked, results, datasets) for place, run in enumerate(runs)]
+    page = environment.get_template("report.html.jinja").render(
         name=name,
-        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (a file of the package)
-        script=Markup(script),  # noqa: S704 (a file of the package)
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         started=max(provenance["started"] for provenance in provenances),
         datasets=datasets,
         models=model_views(config, verifications, pretraining or {}),
-        runs=[_run_view(place, run, config, asked, results, datasets) for place, run in enumerate(runs)],
+        runs=views,
         siblings=siblings(config, runs, [read_object(path) for path in compared]),
         stages=timed,
         stage_graph=stage_graph(timed, {run: settings.model for run, settings in config.runs.items()}),
@@ -99,6 +97,7 @@ def build_report(
         inputs={path: sha256 for provenance in provenances for path, sha256 in provenance["inputs"].items()},
         versions=_versions(provenances),
     )
+    write_pieces(output.with_suffix(""), views, environment.get_template("piece.html.jinja"))
     write_text(output, page)
 
 
@@ -111,7 +110,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"data": untrusted, "plain": plain, "preview": preview, "script_json": script_json}
-    environment.globals |= {"say": wording, "FIRST_ROWS": FIRST_ROWS}
+    script = (FOLDER / "report.js").read_text(encoding="utf-8")
+    environment.globals |= {
+        "say": wording,
+        "FIRST_ROWS": FIRST_ROWS,
+        "style": Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (a file of the package)
+        "script": Markup(script),  # noqa: S704 (a file of the package)
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
     return environment
 
 
