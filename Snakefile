@@ -1,6 +1,7 @@
 """Raw text in, an evaluated fine-tuned GPT-2 out: `snakemake --cores 2`."""
 
 import atexit
+import os
 import sys
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from gptsmith.stale_locks import hold_folder
 if workflow.is_main_process:
     HELD = hold_folder()
 
+try:
+    for file in workflow.overwrite_configfiles or ["config.yaml"]:
+        check_syntax(Path(os.path.relpath(file)))
+except UserError as error:
+    sys.exit(f"error: {error}")
+
 # A --configfile would be merged over this one, run by run: so only when none is named.
 if not workflow.overwrite_configfiles:
-    try:
-        check_syntax(Path("config.yaml"))
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
     configfile: "config.yaml"
 

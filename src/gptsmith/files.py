@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from gptsmith.errors import UserError
 # What a disk or folder says that does not take a file: full, over quota, larger than allowed; no permission, read-only.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Who writes a file changes it more often than that.
+ABANDONED_SECONDS = 3600
 
 
 @contextlib.contextmanager
@@ -22,11 +25,12 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """Yield a temporary path beside `target`; flush it to disk and rename it when the block succeeds.
 
     When the block raises, the temporary file is removed and `target` is left as it was; an OSError about the
-    disk or its permissions names `target`.
+    disk or its permissions names `target`. What a process that was killed left of `target` is removed.
     """
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target)
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
         os.close(descriptor)
         temporary = Path(name)
@@ -44,6 +48,14 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
         if error.errno in NO_SPACE or (error.errno in NO_PERMISSION and _is_temporary(error.filename, target)):
             error.filename = str(target)
         raise
+
+
+def _remove_abandoned(target: Path) -> None:
+    for path in target.parent.iterdir():
+        if path.name.startswith(f".{target.name}.") and path.name.endswith(".partial"):
+            with contextlib.suppress(FileNotFoundError):  # its writer ended this very moment
+                if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink()
 
 
 def _is_temporary(filename: str | None, target: Path) -> bool:

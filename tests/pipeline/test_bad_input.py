@@ -243,6 +243,7 @@ NO_YAML = [
     (b"name: tiny\nruns:\n\tspam:\n",  "config.yaml, line 3, column 1: not valid YAML"),
     (b"name: b\xfcro\n",               "config.yaml: not UTF-8 at byte 7"),
     (b"name: \x07\n",                  "config.yaml: not valid YAML"),
+    (b"a: {b: 1}\nc:\n- d: 1\n  d: 2\n", "config.yaml, lines 3 and 4: the key 'd' is there twice"),
 ]
 # fmt: on
 
@@ -256,6 +257,14 @@ def test_a_config_that_is_no_yaml(tmp_path: Path, content: bytes | None, words: 
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert plain_error(result.stderr).startswith(words)
+
+
+def test_a_named_config_with_a_key_that_is_there_twice(copied_project: "Project") -> None:
+    config = (copied_project.folder / "config.yaml").read_text()
+    (copied_project.folder / "mine.yaml").write_text(f"{config}seed: 1\nseed: 2\n")
+    n = len(config.splitlines())
+    shown = plain_error(screen(copied_project, "--configfile", "mine.yaml"))
+    assert shown.startswith(f"mine.yaml, lines {n + 1} and {n + 2}: the key 'seed' is there twice")
 
 
 def test_a_default_config_that_is_no_yaml(copied_project: "Project") -> None:

@@ -211,10 +211,14 @@ def stands_whole(path: Path) -> bool:
 
 
 def is_about(named: str, job: Job) -> bool:
-    """An output, or what is kept beside it, or beside its folder, while it is made."""
+    """An output or a file in one, or what is kept beside it, or beside its folder, while it is made."""
     places = {place for output in map(Path, job.outputs) for place in (output, output.parent)}
     beside = tuple(str(place.parent / f".{place.name}.") for place in places)
-    return named in job.outputs or named.startswith(beside)
+    return is_made_by(named, job) or named.startswith(beside)
+
+
+def is_made_by(named: str, job: Job) -> bool:
+    return any(named == output or named.startswith(f"{output}/") for output in job.outputs)
 
 
 # Those that record versions make no files of the pipeline (test_versions.py).
@@ -251,7 +255,7 @@ def test_a_disk_that_becomes_full_in_mid_writing(disk: Disk, job: Job, tmp_path:
     after = disk.files()
     assert {name: sum256 for name, sum256 in after.items() if name in before} == before
     new = after.keys() - before.keys()
-    assert new <= set(job.outputs)
+    assert all(is_made_by(name, job) for name in new)
     assert all(stands_whole(disk.folder / name) for name in new)
 
 

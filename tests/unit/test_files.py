@@ -30,6 +30,16 @@ def test_the_name_appears_when_all_is_written(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    left, of_another, just_now = (tmp_path / f".{name}.partial" for name in ("file.bin.a", "other.bin.a", "file.bin.b"))
+    for path in (left, of_another, just_now):
+        path.write_bytes(b"half")
+    for path in (left, of_another):
+        os.utime(path, (0, 0))
+    write_text(tmp_path / "file.bin", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"file.bin", of_another.name, just_now.name}
+
+
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt()])
 @pytest.mark.parametrize("old", [b"content from before", None])
 def test_a_failure_leaves_what_was_there(old: bytes | None, error: BaseException, tmp_path: Path) -> None:

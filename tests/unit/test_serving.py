@@ -2,20 +2,17 @@
 
 import asyncio
 import builtins
-import json
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
@@ -29,7 +26,9 @@ from gptsmith.generation.texts import classify_texts, load_text_classifier
 from gptsmith.serving.bounds import BoundedBodies, BoundedQueue
 from gptsmith.training.compute import Compute
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 CPU = Compute(torch.device("cpu"), "fp32")
 CODE = f"import sys; sys.argv = ['gptsmith', 'serve', *sys.argv[1:]]; from {app.__name__} import main; main()"
 
@@ -273,110 +272,66 @@ def test_the_page_runs_nothing_but_its_own_script(chatting: str) -> None:
         assert not re.search(r"https?://|innerHTML|document\.write|eval\(", response.text)
 
 
-class Browser:
-    """Chromium without a window, told what to do over its debugging pipe (Chrome DevTools Protocol)."""
-
-    def __init__(self, folder: Path) -> None:
-        (read_here, write_there), (read_there, write_here) = os.pipe(), os.pipe()
-        options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking"
-        command = f'exec "$0" {options} --remote-debugging-pipe --user-data-dir="$1" 3<&{read_there} 4>&{write_there}'
-        self.process = subprocess.Popen(
-            ["bash", "-c", command, str(CHROMIUM), str(folder)],
-            pass_fds=(read_there, write_there),
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(read_there)
-        os.close(write_there)
-        self.answers, self.orders = os.fdopen(read_here, "rb"), os.fdopen(write_here, "wb")
-        self.number, self.session, self.rest = 0, "", b""
-        self.complaints: list[str] = []
-        target = self.order("Target.createTarget", url="about:blank")["targetId"]
-        self.session = self.order("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
-            self.order(f"{domain}.enable")
-
-    def order(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        message |= {"sessionId": self.session} if self.session else {}
-        self.orders.write(json.dumps(message).encode() + b"\0")
-        self.orders.flush()
-        while True:
-            while b"\0" not in self.rest:
-                data = os.read(self.answers.fileno(), 65536)
-                assert data, "Chromium has ended"
-                self.rest += data
-            answer, _, self.rest = self.rest.partition(b"\0")
-            said = json.loads(answer)
-            if said.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"):
-                self.complaints.append(json.dumps(said["params"])[:500])
-            if said.get("id") == self.number:
-                assert "error" not in said, said
-                return said["result"]
-
-    def evaluate(self, expression: str) -> Any:
-        return self.order("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
-
-    def wait_for(self, expression: str) -> None:
-        until = time.monotonic() + 60
-        while not self.evaluate(expression):
-            assert time.monotonic() < until, self.evaluate("document.body.innerText")
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.answers.close()
-        self.orders.close()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    browser = Browser(tmp_path / "profile")
-    yield browser
-    browser.close()
-
-
 HOSTILE = "<img src=x onerror='document.title=1'><script>document.title=1</script>"
 
 
-def ask(browser: Browser, text: str) -> None:
-    browser.evaluate(f"document.getElementById('text').value = {json.dumps(text)}")
-    browser.evaluate("document.getElementById('send').click()")
-    browser.wait_for("!document.getElementById('send').disabled")
+def ask(page: "Page", text: str) -> None:
+    page.fill("#text", text)
+    page.click("#send")
+    page.wait_for_selector("#send:enabled")
 
 
-def test_the_page_in_a_browser_answers(browser: Browser, chatting: str, assistant: Assistant) -> None:
-    browser.order("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=True)
-    browser.order("Page.navigate", url=chatting)
-    browser.wait_for("document.title === 'tiny - gptsmith'")
-    ask(browser, "q")
-    assert browser.evaluate("document.querySelector('.answer').textContent") == expected_answer(
-        assistant, [], "q", max_new_tokens=30
-    )
-    ask(browser, HOSTILE)
-    assert browser.evaluate("document.querySelectorAll('.asked')[1].textContent") == HOSTILE
-    assert "the message is too long" in browser.evaluate("document.querySelector('.error').textContent")
-    assert browser.evaluate("document.title") == "tiny - gptsmith"
-    assert browser.evaluate("document.images.length") == 0
-    assert browser.evaluate("document.scrollingElement.scrollWidth") <= 400
+def test_the_page_in_a_browser_answers(
+    chromium: "Browser",
+    accessibility_violations: "Callable[[Page], dict[str, list[str]]]",
+    chatting: str,
+    assistant: Assistant,
+) -> None:
+    with chromium.new_context(viewport={"width": 400, "height": 800}) as context:
+        page, complaints = context.new_page(), []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(chatting)
+        page.wait_for_function("document.title === 'tiny - gptsmith'")
+        assert accessibility_violations(page) == {}
+        ask(page, "q")
+        assert page.text_content(".answer") == expected_answer(assistant, [], "q", max_new_tokens=30)
+        ask(page, HOSTILE)
+        assert page.locator(".asked").nth(1).text_content() == HOSTILE
+        assert "the message is too long" in page.text_content(".error")
+        assert page.title() == "tiny - gptsmith"
+        assert page.locator("img").count() == 0
+        assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+        assert accessibility_violations(page) == {}
     # The refusal is the one thing that the browser may mention.
-    assert all("400 (Bad Request)" in complaint for complaint in browser.complaints), browser.complaints
+    assert complaints
+    assert all("400 (Bad Request)" in complaint for complaint in complaints), complaints
 
 
-def test_the_page_in_a_browser_classifies(browser: Browser, classifying: str) -> None:
-    browser.order("Page.navigate", url=classifying)
-    browser.wait_for("document.title === 'a classifier - gptsmith'")
-    ask(browser, HOSTILE)
-    rows = browser.evaluate("[...document.querySelectorAll('tr')].map(row => row.innerText.split('\\t'))")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_in_a_browser_classifies(
+    open_page: "Callable[..., Page]",
+    accessibility_violations: "Callable[[Page], dict[str, list[str]]]",
+    classifying: str,
+    theme: str,
+) -> None:
+    page = open_page(classifying, color_scheme=theme)
+    page.wait_for_function("document.title === 'a classifier - gptsmith'")
+    ask(page, HOSTILE)
+    rows = [row.split("\t") for row in page.locator("tr").all_inner_texts()]
     assert {row[0] for row in rows} == {"ham", "spam", "été"}
     probabilities = [float(row[-1]) for row in rows]
     assert probabilities == sorted(probabilities, reverse=True)
     assert sum(probabilities) == pytest.approx(1, abs=0.01)
-    assert "its end was left out" in browser.evaluate("document.querySelector('.answer').textContent")
-    assert browser.complaints == []
+    assert "its end was left out" in page.text_content(".answer")
+    assert accessibility_violations(page) == {}
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").is_file(), reason="this machine has no IPv6")
+def test_also_by_ipv6_a_foreign_name_is_refused(tiny_classifier: Path) -> None:
+    with serving(tiny_classifier, "--host", "::1") as address:
+        assert address.startswith("http://[::1]:")
+        assert requests.get(f"{address}/health", headers={"Host": "evil.example"}, timeout=30).status_code == 400
 
 
 def test_a_missing_extra_is_a_line(

@@ -142,6 +142,7 @@ def test_an_unchanged_export_stays_the_same_file(recorded: Path) -> None:
         ({"remote": "https://me:secret@example.org/versions"}, "credentials"),
         ({"remote": "/somewhere", "endpoint": "http://127.0.0.1:9000"}, "s3://"),
         ({"endpoint": "http://127.0.0.1:9000"}, "s3://"),
+        ({"remote": "me@host:/versions"}, "ssh://HOST/FOLDER"),
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, str], problem: str) -> None:

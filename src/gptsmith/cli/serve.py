@@ -65,11 +65,12 @@ def serve(
         else load_assistant(checkpoint, prompt, compute)
     )
     bounds = Bounds(max_body, max_text, max_new_tokens, parallel, queue)
-    hosts = ["localhost", "127.0.0.1"] if host in ("localhost", "127.0.0.1") else ["*"]
+    shown = f"[{host}]" if ":" in host else host
+    hosts = ["localhost", "127.0.0.1", "[::1]", shown] if _is_loopback(host) else ["*"]
     app = create_app(name or _name_of(checkpoint), served, bounds, hosts)
     if not _is_loopback(host):
         print(f"Whoever reaches {host} may use the model: there is no password.", file=sys.stderr)
-    print(f"Serving on http://{host}:{listening.getsockname()[1]} (Ctrl-C stops it)", flush=True)
+    print(f"Serving on http://{shown}:{listening.getsockname()[1]} (Ctrl-C stops it)", flush=True)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
     )

@@ -26,6 +26,11 @@ class Versions(BaseModel):
     def _remote_is_usable(self) -> Self:
         if self.remote and re.match(r"[^/]*://[^/]*@", self.remote):
             raise ValueError("remote: credentials do not belong in a config; set them in the environment")
+        if self.remote and re.match(r"[^/:]{2,}:(?!//)", self.remote):
+            raise ValueError(
+                f"remote: {self.remote} would be a folder of that name here; over SSH it is ssh://HOST/FOLDER (with"
+                " dvc-ssh installed; the user and the key come from ~/.ssh/config), and such a folder is ./NAME"
+            )
         if self.endpoint and not (self.remote or "").startswith("s3://"):
             raise ValueError("endpoint: needs a remote that begins with s3://")
         return self

@@ -527,7 +527,8 @@ def _missing_column(where: str, column: str, found: list[str], remedy: str) -> U
     by_lower = {name.strip().lower(): name for name in found}
     close = difflib.get_close_matches(column.strip().lower(), by_lower, n=1, cutoff=0.7)
     nearest = f" Did you mean {by_lower[close[0]]!r}?" if close else ""
-    return UserError(f"{where}: no column {column!r}, only {_listed(found)}.{nearest}\n{remedy}")
+    none = " Instructions without an input have `input: null`." if column == "input" else ""
+    return UserError(f"{where}: no column {column!r}, only {_listed(found)}.{nearest}\n{remedy}{none}")
 
 
 def _listed(names: list[str]) -> str:
