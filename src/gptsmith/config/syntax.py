@@ -35,7 +35,7 @@ def check_syntax(path: Path) -> None:
         raise UserError(f"{path}, lines {lines}: the key {again.value!r} is there twice; remove or rename one of them")
 
 
-def _duplicate_keys(root: yaml.Node) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+def _duplicate_keys(root: yaml.Node | None) -> Iterator[tuple[yaml.Node, yaml.Node]]:
     """Pairs of equal keys of one mapping. (A key that overrides what is merged in by `<<` is no duplicate.)"""
     waiting, seen = [root], set[int]()
     while waiting:
