@@ -150,6 +150,12 @@ def test_the_command_finds_the_runs_results(
         app.main()
     assert left.value.code == 0
     assert capsys.readouterr().out.startswith(f"{tmp_path / 'out'}: written, with the results of ")
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--force", "--json"])
+    with pytest.raises(SystemExit):
+        app.main()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["folder"], told["results"]) == (str(tmp_path / "out"), str(summary))
+    assert {"model.safetensors", "README.md"} <= set(told["files"])
     card = (tmp_path / "out" / "README.md").read_text()
     assert "pipeline_tag: text-classification" in card
     assert "| f1 | 0.500 | 0.250 to 0.750 |" in card

@@ -123,6 +123,16 @@ def test_lists_and_objects_are_neither_texts_nor_classes(folder: Path) -> None:
     assert written("b.yaml").datasets["a"].text == "words"  # type: ignore[union-attr]
 
 
+def test_the_choices_as_json(folder: Path) -> None:
+    rows = [f"text {n} of some words,{'ham' if n % 2 else 'spam'}" for n in range(40)]
+    (folder / "messages.csv").write_text("body,kind\n" + "\n".join(rows) + "\n")
+    result = init("messages.csv", "--label", "kind", "--json")
+    told = json.loads(result.stdout)
+    assert (told["config"], told["rows"]) == ("messages.yaml", 40)
+    assert (told["columns"]["text"], told["columns"]["label"]) == (["body"], "kind")
+    assert "written: messages.yaml" in result.stderr
+
+
 def test_two_classes_have_a_positive_one(folder: Path) -> None:
     write_mails(folder / "a.csv", {"0": 60, "1": 30})
     init("a.csv", "--text", "Body", "--label", "Topic", "--name", "2024", "--output", "b.yaml")

@@ -1,5 +1,6 @@
 """`gptsmith export`: a model for transformers, and for others."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ def export(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files of the same names in DIR.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
 ) -> None:
     """Write a model as a folder in Hugging Face layout.
 
@@ -37,6 +39,10 @@ def export(
 
     summary = results or _summary_of(checkpoint)
     export_checkpoint(checkpoint, folder, summary, force)
+    if as_json:
+        files = sorted(path.name for path in folder.iterdir())
+        print(json.dumps({"folder": str(folder), "files": files, "results": str(summary) if summary else None}))
+        return
     print(f"{folder}: written{f', with the results of {summary}' if summary else ''}")
 
 

@@ -1,5 +1,8 @@
 """`gptsmith init`: from a file of yours to a config that runs."""
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +24,16 @@ def init(
     test: Annotated[Path | None, typer.Option(help="File with the rows to test on; else some of the first.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the dataset and its results; else that of the file.")] = None,
     output: Annotated[Path | None, typer.Option(help="Config to write; else <name>.yaml.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The choices as JSON on standard output, all words on standard error.")
+    ] = False,
 ) -> None:
     """Look at a file and write a config for it. Columns that can only be meant one way need not be named.
 
-    Example: gptsmith init messages.csv --text body --label category
+    \b
+    Examples:
+      gptsmith init messages.csv --text body --label category
+      gptsmith init messages.csv --json | jq --raw-output .config
     """
     # They import pyarrow and the like, for which `gptsmith --help` need not wait.
     from gptsmith.inspection.findings import findings
@@ -37,9 +46,10 @@ def init(
     if output.exists():
         raise UserError(f"{output}: is there already, and is not overwritten. Name another one: --output FILE")
     table = look_at(file)
-    print(*findings(table), sep="\n")
+    told = sys.stderr if as_json else sys.stdout
+    print(*findings(table), sep="\n", file=told)
     roles = choose_roles(table, Wanted(text or (), label, instruction, input_, answer, category, messages))
-    print(*(f"guessed: {line}" for line in roles.guessed), sep="\n", end="\n" if roles.guessed else "")
+    print(*(f"guessed: {line}" for line in roles.guessed), sep="\n", end="\n" if roles.guessed else "", file=told)
     config = new_config(table, roles, None if test is None else look_at(test), name, output)
     write_text(output, config)
     print(
@@ -47,4 +57,7 @@ def init(
         f"how long it takes:  gptsmith check {output}",
         f"run it:             snakemake --cores 2 --configfile {output}",
         sep="\n",
+        file=told,
     )
+    if as_json:
+        print(json.dumps({"config": str(output), "rows": table.all_rows, "columns": asdict(roles)}, ensure_ascii=False))
