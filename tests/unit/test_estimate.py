@@ -55,7 +55,7 @@ def test_a_test_split_of_its_own_counts_beside_the_rows() -> None:
     shape = shape_of(config, "small")
     assert shape is not None
     [learning, predicting], [learning_more, predicting_more] = (
-        run_work(config, "mine", shape, Lengths(np.zeros_like(texts), texts, 40, test_rows)) for test_rows in (None, 80)
+        run_work(config, "mine", shape, Lengths(np.zeros_like(texts), texts, 40, test_rows=rows)) for rows in (None, 80)
     )
     # 7 : 1 of all rows instead of 7 : 1 : 2, and twice as many to test on.
     assert learning_more.steps / learning.steps == pytest.approx((7 / 8) / 0.7)

@@ -608,7 +608,7 @@ def test_near_duplicates_of_a_given_test_split_are_removed_elsewhere(tmp_path: P
 def test_near_copies_of_a_given_test_split_are_named(tmp_path: Path) -> None:
     header, *lines = near_csv().splitlines(keepends=True)
     (tmp_path / "test.csv").write_text(header + "".join(lines[60:]) + lines[60].replace("!", "?"))
-    dataset = dataset_of("classification", "csv", test_file="test.csv", near_duplicates="report")
+    dataset = dataset_of("classification", "csv", test_sources=[{"path": "test.csv"}], near_duplicates="report")
     splits, report = run(tmp_path, header + "".join(lines[:60]), dataset, test=tmp_path / "test.csv")
     train = {row["id"] for row in splits["train"]}
     # Test rows 0 to 19 come first, and row 20 is another copy of the first one; training rows start at 21.

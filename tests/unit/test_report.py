@@ -333,6 +333,7 @@ class Results:
                 "relative": 2.8e-7,
                 "positions": 64,
                 "transformers": "4.57.1",
+                "weights_alone": False,
             },
         )
         self.table("pretraining.parquet", history(100, False, 5))

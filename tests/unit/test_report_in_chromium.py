@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from test_report import Results, hostile_results, predictions
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def test_contents_lead_through_the_page(open_page: Open, report: str) -> None:
     current = page.locator("nav a[aria-current]")
     assert current.inner_text() == "Verdicts"
     page.locator("nav a", has_text="Time and memory").click()
-    page.wait_for_function("document.querySelector('nav a[aria-current]').textContent === 'Time and memory'")
+    expect(current).to_have_text("Time and memory")
     assert current.is_visible()
 
 

@@ -18,6 +18,7 @@ import openai
 import pytest
 import requests
 import torch
+from playwright.sync_api import expect
 
 from gptsmith.cli import app, serve
 from gptsmith.config.generation import Generation
@@ -292,7 +293,7 @@ def test_the_page_in_a_browser_answers(
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(chatting)
-        page.wait_for_function("document.title === 'tiny - gptsmith'")
+        expect(page).to_have_title("tiny - gptsmith")
         assert accessibility_violations(page) == {}
         ask(page, "q")
         assert page.text_content(".answer") == expected_answer(assistant, [], "q", max_new_tokens=30)
@@ -316,7 +317,7 @@ def test_the_page_in_a_browser_classifies(
     theme: str,
 ) -> None:
     page = open_page(classifying, color_scheme=theme)
-    page.wait_for_function("document.title === 'a classifier - gptsmith'")
+    expect(page).to_have_title("a classifier - gptsmith")
     ask(page, HOSTILE)
     rows = [row.split("\t") for row in page.locator("tr").all_inner_texts()]
     assert {row[0] for row in rows} == {"ham", "spam", "été"}

@@ -8,6 +8,8 @@ import hashlib
 import json
 import re
 import sys
+import threading
+from concurrent.futures import CancelledError
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -91,12 +93,18 @@ def _question(item: "pd.Series[Any]", settings: Judge) -> Question:
 
 def _ask_all(questions: dict[Path, Question], endpoint: Endpoint, patience: Patience, parallel: int) -> None:
     """Put the answer to each question into its file, as soon as it comes."""
-    done = 0
+    done, given_up = 0, threading.Event()
     # The pool's threads do not outlive the process: a Ctrl-C need not wait for the last answers.
     with new_session(endpoint, parallel) as session, ThreadPool(parallel) as pool:
 
         def answered(entry: tuple[Path, Question]) -> tuple[Path, Answer]:
-            return entry[0], ask(session, endpoint, entry[1], patience)
+            if given_up.is_set():  # what failed is on its way to the loop below
+                raise CancelledError
+            try:
+                return entry[0], ask(session, endpoint, entry[1], patience)
+            except UserError:
+                given_up.set()
+                raise
 
         try:
             for file, answer in pool.imap_unordered(answered, questions.items()):
