@@ -145,7 +145,7 @@ def _run_view(
         curves=learning_curves(
             anchor, {seed.seed: seed.history for seed in run.seeds}, "text" if classifies else "token"
         ),
-        classification=classification.view(anchor, run, prepared) if classifies else None,
+        classification=classification.view(anchor, run, prepared["positive_label"]) if classifies else None,
         instruction=None if classifies else instruction.view(anchor, run),
         items=predictions_table(*items, near_copies_in_train(prepared, "test"))
         if classifies

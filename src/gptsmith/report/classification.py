@@ -1,4 +1,4 @@
-"""What a classification run got right and wrong: each class, confusions, curves, calibration, the worst mistakes."""
+"""What a classification run got right and wrong: each class, confusions, curves, calibration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from gptsmith.data.prepared import near_copies_in_train
 from gptsmith.evaluation.calibration import Bin, reliability
 from gptsmith.evaluation.classification import RATES, answers, confusion_matrix, labels_of
 from gptsmith.report.charts import Curve, unit_square
@@ -21,7 +20,6 @@ from gptsmith.report.wording import Verdict, baseline_name, metric_name, number,
 Array = npt.NDArray[np.float64]
 Points = tuple[Array, Array]
 
-WORST = 10
 # From just below 0, so that a curve that rises at 0 is drawn from its first point.
 GRID = np.concatenate([[-1e-9], np.linspace(0, 1, 401)])
 REFERENCE = "tfidf_logistic_regression"
@@ -35,15 +33,6 @@ class Confusion:
     labels: list[str]
     counts: list[list[int]]
     shares: list[list[float]]
-
-
-@dataclass(frozen=True)
-class Mistake:
-    text: str
-    label: str
-    prediction: str
-    probability: float  # given to the wrong label
-    near_copy: int | None  # id of a training text that is nearly the same
 
 
 @dataclass(frozen=True)
@@ -96,18 +85,16 @@ class ClassificationView:
     classes: list[ClassRow]
     calibration: Calibration
     threshold: Threshold | None
-    mistakes: list[Mistake]
 
 
-def view(name: str, run: RunResults, prepared: dict[str, Any]) -> ClassificationView:
-    """`name` begins the ids of the charts; `prepared` is the dataset's report.json."""
+def view(name: str, run: RunResults, positive: str | None) -> ClassificationView:
+    """`name` begins the ids of the charts; `positive` is the positive label, None with more than two classes."""
     return ClassificationView(
-        rate_curves(name, run, prepared["positive_label"]),
+        rate_curves(name, run, positive),
         confusions(run),
         class_rows(run.summary),
         calibration(name, run),
         threshold(run.summary),
-        worst_mistakes(run, near_copies_in_train(prepared, "test") or {}),
     )
 
 
@@ -188,29 +175,6 @@ def _confusion(title: str, predictions: pd.DataFrame) -> Confusion:
     counts = confusion_matrix(predictions).to_numpy()
     totals = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return Confusion(title, labels_of(predictions), counts.tolist(), (counts / totals).tolist())
-
-
-def errors_by_confidence(run: RunResults) -> pd.DataFrame:
-    """Wrong answers on the test split, the most confident first (probabilities averaged over the seeds): the columns of
-    the predictions, and `probability`, that of the wrong label."""
-    rows = run.seeds[0].outputs
-    labels = labels_of(rows)
-    by_seed = [seed.outputs[[f"probability_{label}" for label in labels]].to_numpy() for seed in run.seeds]
-    probabilities = np.mean(by_seed, axis=0)  # [items, labels]; the outputs of every seed are sorted by id
-    rows = rows.assign(
-        prediction=[labels[best] for best in probabilities.argmax(axis=1)], probability=probabilities.max(axis=1)
-    )
-    wrong = rows[rows["prediction"] != rows["label"]]
-    return wrong.sort_values(["probability", "id"], ascending=[False, True])
-
-
-def worst_mistakes(run: RunResults, near_copies: dict[int, int]) -> list[Mistake]:
-    """`near_copies`: id of a test text -> id of a training text that is nearly the same."""
-    worst = errors_by_confidence(run).head(WORST)
-    return [
-        Mistake(row["text"], row["label"], row["prediction"], row["probability"], near_copies.get(row["id"]))
-        for row in worst.to_dict("records")
-    ]
 
 
 def _roc(rows: pd.DataFrame, label: str) -> Points:

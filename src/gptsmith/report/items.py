@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from gptsmith.evaluation.classification import labels_of
-from gptsmith.evaluation.instructions import exact_match, rouge_l
 from gptsmith.report.data_table import Column, DataTable
 from gptsmith.report.results import RunResults
+from gptsmith.report.wording import metric_name
 
 RIGHT, WRONG = "✓ right", "✗ wrong"
 
@@ -46,7 +46,7 @@ def predictions_table(
         f"{folder}/seed-*/predictions.parquet",
     )
     if near_copies:
-        table.columns.append(Column("In train", "label"))
+        table.columns.append(Column("In training", "label"))
         for row in table.rows:
             row.append("near copy" if row[0] in near_copies else "")
     return table
@@ -56,12 +56,10 @@ def responses_table(name: str, run: RunResults, folder: str) -> DataTable:
     """Every response to the test split by id, of the first seed, beside its reference and the base model's."""
     rows = run.seeds[0].outputs
     before = {} if run.before is None else dict(zip(run.before["id"], run.before["response"], strict=True))
-    pairs = list(zip(rows["response"], rows["reference"], strict=True))
     rows = rows.assign(
-        before=[before.get(item, "") for item in rows["id"]],
-        result=[RIGHT if exact_match(response, reference) else WRONG for response, reference in pairs],
-        rouge_l=rouge_l(pairs),
+        before=[before.get(item, "") for item in rows["id"]], result=np.where(rows["exact_match"] == 1, RIGHT, WRONG)
     )
+    scores = [score for score in ("rouge_l", "chrf", "judge_score") if score in rows]
     seed = f" (seed {run.seeds[0].seed})" if len(run.seeds) > 1 else ""
     return DataTable(
         name,
@@ -74,11 +72,11 @@ def responses_table(name: str, run: RunResults, folder: str) -> DataTable:
             Column("Reference", "text"),
             Column("Fine-tuned", "text"),
             Column("Before", "text"),
-            Column("ROUGE-L", "number"),
+            *(Column(metric_name(score), "number") for score in scores),
             Column("Result", "label"),
         ],
         rows[
-            ["id", "category", "instruction", "input", "reference", "response", "before", "rouge_l", "result"]
+            ["id", "category", "instruction", "input", "reference", "response", "before", *scores, "result"]
         ].values.tolist(),
         f"{folder}/seed-{run.seeds[0].seed}/responses.jsonl",
     )
