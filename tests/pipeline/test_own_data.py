@@ -63,7 +63,7 @@ def test_from_two_files_to_a_report(project: "Project") -> None:
     assert report["near_duplicates"]["rows"] >= 0
     text = (project.folder / "results/anfragen/report.html").read_text()
     assert "Beschwerde" in text
-    assert text.index(f">{name}</bdi>:</strong>") < text.index(">again</bdi>:</strong>")
+    assert text.index(f'<bdi class="data">{name}</bdi>') < text.index('<bdi class="data">again</bdi>')
 
     compared = json.loads((project.folder / "results/anfragen/comparisons/anfragen.json").read_text())
     [pair] = compared["pairs"]

@@ -8,8 +8,10 @@ checked out, copied or computed in between, no file passes for something that it
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,14 @@ METADATA, INCOMPLETE = Path(".snakemake/metadata"), Path(".snakemake/incomplete"
 
 
 def export_records(project: Path, files: dict[str, Seen], target: str) -> None:
-    """Write {file: {sha256, record}} for the files that Snakemake has a record of."""
+    """Write {output: {sha256, record}} for the files and folders that Snakemake has a record of."""
     records = {}
-    for file, seen in files.items():
-        path = project / METADATA / record_name(project, file)
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+    for output, sha256 in _checksums(files).items():
+        path = project / METADATA / record_name(project, output)
+        with contextlib.suppress(OSError, json.JSONDecodeError):  # most folders have none
             record = json.loads(path.read_text(encoding="utf-8"))
             # The command may hold a password, as in the URL of a mirror, and no decision depends on it.
-            records[file] = {"sha256": seen.sha256, "record": record | {"shellcmd": None}}
+            records[output] = {"sha256": sha256, "record": record | {"shellcmd": None}}
     text = json.dumps(records, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     path = project / target
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -48,12 +50,27 @@ def install_records(project: Path) -> None:
     for path in exported:
         for file, entry in read_json(path).items():
             candidates.setdefault(file, []).append(entry)
-    present = content_of_files(project, filter(lambda file: (project / file).is_file(), candidates), state.files)
-    for file, seen in present.items():
-        fitting = [entry["record"] for entry in candidates[file] if entry["sha256"] == seen.sha256]
+    present = content_of_files(project, _files_within(project, candidates), state.files)
+    for output, sha256 in _checksums(present).items():
+        fitting = [entry["record"] for entry in candidates.get(output, []) if entry["sha256"] == sha256]
         if fitting:
-            _install(project, file, max(fitting, key=lambda record: record["endtime"] or 0))
+            _install(project, output, max(fitting, key=lambda record: record["endtime"] or 0))
     write_state(project, State(state.files, hashes))
+
+
+def _checksums(files: Mapping[str, Seen]) -> dict[str, str]:
+    """SHA-256 of all that may be an output: each file, and each folder, over the names and sums of the files in it."""
+    within: dict[str, list[str]] = {}
+    for file, seen in sorted(files.items()):
+        for folder in Path(file).parents[:-1]:
+            within.setdefault(folder.as_posix(), []).append(f"{seen.sha256} {file}")
+    folders = {folder: hashlib.sha256("\n".join(sums).encode()).hexdigest() for folder, sums in within.items()}
+    return folders | {file: seen.sha256 for file, seen in files.items()}
+
+
+def _files_within(project: Path, outputs: Iterable[str]) -> list[str]:
+    found = [path for output in outputs for path in (project / output, *(project / output).rglob("*"))]
+    return [path.relative_to(project).as_posix() for path in found if path.is_file()]
 
 
 def _install(project: Path, file: str, record: dict[str, Any]) -> None:
