@@ -28,6 +28,11 @@ def test_texts_are_cut_and_cleaned_and_numbers_rounded() -> None:
     assert rows[2:] == [[None, ""], [None, "7"]]
 
 
+def test_heads_say_how_many_digits_a_number_has() -> None:
+    columns = [Column("No.", "number", digits=0), Column("Probability", "number"), Column("Text", "text")]
+    assert [head[2] for head in DataTable("items", "Items", columns, []).heads()] == [0, 3, 3]
+
+
 def test_rows_that_would_swell_the_page_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data_table, "MOST_ROWS", 4)
     assert [row[0] for row in table(*([place, "text"] for place in range(9))).shown()] == [0, 1, 2, 3]

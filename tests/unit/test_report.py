@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+import shlex
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,7 +20,10 @@ from gptsmith.config.load import settings_hash
 from gptsmith.errors import UserError
 from gptsmith.files import write_json, write_text
 from gptsmith.report.build import build_report
-from gptsmith.report.items import predictions_table
+from gptsmith.report.charts import Dots, growth_chart
+from gptsmith.report.classification import threshold
+from gptsmith.report.data_table import DataTable
+from gptsmith.report.items import predictions_table, responses_table
 from gptsmith.report.results import read_run
 from gptsmith.report.text import plain, untrusted
 from gptsmith.report.wording import headline, verdict, warning
@@ -608,6 +612,14 @@ def test_classes_threshold_and_near_copies_are_told(page: Page) -> None:
     assert "of the test split 12 are nearly the same as a training row" in page.said("data")
 
 
+def test_a_threshold_is_told_exactly_and_as_a_shell_takes_it(results: Results) -> None:
+    summary = read_run(results.root / "spam-random").summary
+    found = {**summary["threshold"], "label": "not $pam", "by_seed": {"1": 0.9996}}
+    view = threshold({**summary, "threshold": found})
+    assert view is not None
+    assert shlex.split(view.option) == ["not $pam=0.9996"]
+
+
 def test_calibration_counts_every_answer(results: Results, page: Page) -> None:
     frames = [pd.read_parquet(results.root / f"spam/seed-{seed}/predictions.parquet") for seed in (1, 2)]
     test = pd.concat([frame[frame["split"] == "test"] for frame in frames])
@@ -647,10 +659,13 @@ def test_mistakes_come_first_by_confidence(results: Results) -> None:
     assert {row[5] for row in table.rows[len(wrong) :]} == {"✓ right"}
 
 
-def test_near_copies_of_training_texts_are_marked(results: Results) -> None:
-    run = read_run(results.root / "spam-random")
-    assert "In training" not in [column.name for column in predictions_table("items", run, "folder").columns]
-    table = predictions_table("items", run, "folder", {3: 17})
+@pytest.mark.parametrize(("name", "items_table"), [("spam-random", predictions_table), ("assistant", responses_table)])
+def test_near_copies_of_training_items_are_marked(
+    results: Results, name: str, items_table: Callable[..., DataTable]
+) -> None:
+    run = read_run(results.root / name)
+    assert "In training" not in [column.name for column in items_table("items", run, "folder").columns]
+    table = items_table("items", run, "folder", {3: 17})
     assert table.columns[-1].name == "In training"
     assert {row[0]: row[-1] for row in table.rows if row[-1]} == {3: "near copy"}
 
@@ -703,6 +718,15 @@ def test_charts_follow_the_colour_scheme(html: str) -> None:
     # Pretraining; rates, calibration and learning of two classifications; categories and loss.
     assert len(charts) == 1 + 2 * (2 + 1 + 2) + 1 + 1
     assert not [chart for chart in charts if re.search(r"#[0-9a-f]{6}\b", chart)]
+
+
+def test_a_curve_needs_no_intervals() -> None:
+    assert '"points":[[' in growth_chart("name", "Growth", [1, 10], [Dots([0.1, None], "accent")], "x", "y").unescape()
+
+
+def test_a_page_of_its_own_begins_with_its_name(results: Results, html: str) -> None:
+    piece = (results.root / "report" / "spam" / "Results.html").read_text(encoding="utf-8")
+    assert '<h1 class="unseen"><bdi class="data">spam: Results</bdi></h1>' in piece
 
 
 def test_same_files_give_the_same_bytes(results: Results, html: str) -> None:

@@ -26,6 +26,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     results = Results(tmp_path_factory.mktemp("report")).write()
     rows = predictions(results.labels, ROWS + 500, 1.0, 3).assign(split="test")
     rows.loc[rows["id"] == 77, "text"] = "Dear all\n" + "of a letter with many words, " * 30 + "omega"
+    rows.loc[rows["id"] == 78, "text"] = "such a " + "😀" * 330 + " smiling"
     results.table("spam-random/seed-1/predictions.parquet", rows)
     results.build()
     return (results.root / "report.html").as_uri()
@@ -94,6 +95,23 @@ def test_long_texts_open(open_page: Open, report: str) -> None:
     table.locator("tbody summary").click()
     assert table.locator("tbody").inner_text().count("omega") == 1
     assert table.locator("tbody").inner_text().count("Dear all") == 1
+
+
+def test_characters_are_counted_as_without_javascript(open_page: Open, report: str) -> None:
+    table = open_page(report).locator(TABLE)
+    table.get_by_label("Search").fill("smiling")
+    table.get_by_text(f"1 of {ROWS:,} rows").wait_for()
+    assert table.locator("tbody details").count() == 0  # 345 characters, 675 halves
+
+
+def test_digits_are_those_of_the_column(open_page: Open, tmp_path: Path) -> None:
+    results = Results(tmp_path).write()
+    rows = predictions(results.labels, 60, 1.0, 3).assign(split="test", probability_ham=1, probability_spam=0)
+    results.table("spam-random/seed-1/predictions.parquet", rows.assign(prediction="ham"))
+    results.build()
+    table = open_page((tmp_path / "report.html").as_uri()).locator(TABLE)
+    assert seen(table, 5)[0] == "1.000"
+    assert "." not in seen(table, 1)[0]
 
 
 def test_short_tables_sort_as_well(open_page: Open, report: str) -> None:
@@ -169,6 +187,21 @@ def test_contents_lead_through_the_page(open_page: Open, report: str) -> None:
     page.locator("nav a", has_text="Time and memory").click()
     expect(current).to_have_text("Time and memory")
     assert current.is_visible()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_contents_name_the_parts_of_the_run_that_is_read(open_page: Open, report: str, width: int) -> None:
+    page = open_page(report, viewport={"width": width, "height": 800}, reduced_motion="reduce")
+    part = page.locator("nav a[href='#run-1-calibration']")
+    if width == 400:
+        page.get_by_text("Contents").click()
+    assert not part.is_visible()
+    page.locator("nav a[href='#run-1']").click()
+    if width == 400:
+        page.get_by_text("Contents").click()
+    part.click()
+    expect(page.locator("nav a[aria-current]")).to_have_text("Calibration")
+    assert page.locator("nav a[href='#run-2-results']").is_hidden()
 
 
 @pytest.mark.parametrize("width", [320, 400])

@@ -132,7 +132,8 @@ def _run_view(
     """`config` is as it was chosen from what was `asked` for."""
     anchor, summary = f"run-{place}", run.summary
     prepared, classifies = datasets[summary["dataset"]], summary["task"] == "classification"
-    items = f"{anchor}-items", run, f"results/{config.name}/{run.name}"
+    items_table = predictions_table if classifies else responses_table
+    copies = near_copies_in_train(prepared, "test")
     return RunView(
         anchor=anchor,
         results=run,
@@ -147,9 +148,7 @@ def _run_view(
         ),
         classification=classification.view(anchor, run, prepared["positive_label"]) if classifies else None,
         instruction=None if classifies else instruction.view(anchor, run),
-        items=predictions_table(*items, near_copies_in_train(prepared, "test"))
-        if classifies
-        else responses_table(*items),
+        items=items_table(f"{anchor}-items", run, f"results/{config.name}/{run.name}", copies),
         sweep=sweeps.view(anchor, sweeps.read_sweep(results, run.name)) if asked.runs[run.name].grid else None,
         growth=learning_curve.view(anchor, read_object(results / run.name / "learning_curve.json"))
         if asked.runs[run.name].learning_curve

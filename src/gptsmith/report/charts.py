@@ -157,7 +157,7 @@ def growth_chart(
         for group in groups:
             color = PALETTE[group.role]
             axes.plot(sizes, [np.nan if v is None else v for v in group.values], f"{group.marker}-", color=color)
-            for size, low, high in zip(sizes, group.low, group.high, strict=True):
+            for size, low, high in zip(sizes, group.low, group.high, strict=False):
                 if low is not None and high is not None:
                     axes.plot([size, size], [low, high], color=color, linewidth=2, alpha=0.55)
         axes.set_xscale("log")

@@ -1,5 +1,6 @@
 """What a classification run got right and wrong: each class, confusions, curves, calibration."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,11 +69,13 @@ class Rate:
 
 @dataclass(frozen=True)
 class Threshold:
-    """What the validation split gave for each seed, and what it does on the test split."""
+    """What the validation split gave for each seed, and what it does on the test split. `option` is the first seed's
+    as `gptsmith predict --threshold` takes it, for a shell."""
 
     label: str
     least_recall: float
     by_seed: list[tuple[int, float]]
+    option: str
     rates: list[Rate]
 
 
@@ -158,7 +161,8 @@ def threshold(summary: dict[str, Any]) -> Threshold | None:
         without, value = estimate(summary["metrics"][metric]), estimate(found["metrics"][metric])
         rates.append(Rate(metric_name(metric), without, value, gap, verdict(metric, gap["low"], gap["high"])))
     by_seed = [(int(seed), value) for seed, value in found["by_seed"].items()]
-    return Threshold(found["label"], found["least_recall"], by_seed, rates)
+    option = shlex.quote(f"{found['label']}={by_seed[0][1]:.9g}")
+    return Threshold(found["label"], found["least_recall"], by_seed, option, rates)
 
 
 def confusions(run: RunResults) -> list[Confusion]:

@@ -23,10 +23,12 @@ FIRST_ROWS = 50
 
 @dataclass(frozen=True)
 class Column:
-    """`text` is free text, `label` one of few values (the reader can filter by it), `number` a number or None."""
+    """`text` is free text, `label` one of few values (the reader can filter by it), `number` a number or None, shown
+    with so many digits after the point."""
 
     name: str
     kind: Literal["text", "label", "number"]
+    digits: int = 3
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class DataTable:
     rows: list[list[Any]]
     source: str = ""
 
-    def heads(self) -> list[list[str]]:
-        return [[plain(column.name), column.kind] for column in self.columns]
+    def heads(self) -> list[list[str | int]]:
+        return [[plain(column.name), column.kind, column.digits] for column in self.columns]
 
     def shown(self) -> list[list[Any]]:
         """The rows on the page, as they are shown."""

@@ -46,7 +46,7 @@
     button.hidden = false;
   };
 
-  // ---- contents: closed where it covers the page, and the current section marked -------------------
+  // ---- contents: closed where it covers the page, the current section marked, and its parts below it --
 
   const contents = (nav) => {
     const box = nav.querySelector("details");
@@ -55,11 +55,18 @@
     narrow.addEventListener("change", fold);
     fold();
 
+    const target = (link) => document.getElementById(link.hash.slice(1));
+    for (const link of nav.querySelectorAll("a")) {
+      const parts = [...target(link).querySelectorAll("h3[id]")];
+      if (parts.length) link.after(create("ol", {}, ...parts.map((part) =>
+        create("li", {}, create("a", { href: `#${part.id}` }, part.textContent)))));
+    }
     const links = [...nav.querySelectorAll("a")];
-    const sections = links.map((link) => document.getElementById(link.hash.slice(1)));
+    const sections = links.map(target);
     let waiting = false;
     const mark = () => {
       waiting = false;
+      if (narrow.matches && box.open) return; // it moves the page down, and nobody reads on
       const atEnd = innerHeight + scrollY >= root.scrollHeight - 2;
       const reached = sections.filter((section) => section.getBoundingClientRect().top < innerHeight / 3);
       const current = atEnd && scrollY > 0 ? sections.at(-1) : reached.at(-1) ?? sections[0];
@@ -136,28 +143,28 @@
   /* The beginning of a long text, null for one that is shown whole: as `preview` of data_table.py. */
   const preview = (text) => {
     const lines = text.split("\n");
-    const start = lines.slice(0, PREVIEW_LINES).join("\n").slice(0, PREVIEW);
-    return text.length > start.length + 80 || lines.length > PREVIEW_LINES + 1 ? start : null;
+    const start = [...lines.slice(0, PREVIEW_LINES).join("\n")].slice(0, PREVIEW).join("");
+    return length(text) > length(start) + 80 || lines.length > PREVIEW_LINES + 1 ? start : null;
   };
+  const length = (text) => [...text].length; // in characters, not in halves of them
 
-  const cell = (value, { name, kind, whole }) => {
+  const cell = (value, { name, kind, digits }) => {
     const element = create("td", { class: kind, role: "cell", "data-head": name });
     const start = kind === "text" ? preview(value) : null;
     if (start !== null) {
-      const more = create("span", { class: "cut" }, `… ${shown(value.length - start.length)} more`);
+      const more = create("span", { class: "cut" }, `… ${shown(length(value) - length(start))} more`);
       const summary = create("summary", {}, isolated(start), more);
       element.append(create("details", { class: "long" }, summary, isolated(value)));
     } else {
       if (kind === "label" && "✓✗".includes(value[0] ?? " ")) element.classList.add(value[0] === "✓" ? "better" : "worse");
-      element.append(isolated(value === null ? "–" : kind === "number" ? value.toFixed(whole ? 0 : 3) : value));
+      element.append(isolated(value === null ? "–" : kind === "number" ? value.toFixed(digits) : value));
     }
     return element;
   };
 
   const dataTable = (box) => {
     const { columns: heads, rows } = JSON.parse(box.querySelector("script").textContent);
-    const columns = heads.map(([name, kind], column) => (
-      { name, kind, whole: rows.every((row) => row[column] === null || Number.isInteger(row[column])) }));
+    const columns = heads.map(([name, kind, digits]) => ({ name, kind, digits }));
     const table = box.querySelector("table");
     const caption = table.caption.textContent;
     const body = table.tBodies[0];

@@ -90,11 +90,6 @@ def total_on_device(device: torch.device, value: float) -> Tensor | float:
     return summed
 
 
-def any_process(fact: bool) -> bool:
-    """Whether it is a fact in one of the processes."""
-    return totals(torch.device("cpu"), fact)[0] > 0 if n_processes() > 1 else fact
-
-
 def common(own: set[int]) -> set[int]:
     """The numbers that all processes have."""
     if n_processes() == 1:
