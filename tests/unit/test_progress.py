@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gptsmith.cli import app
+from gptsmith.cli import app, progress
 from gptsmith.monitoring.recorder import Recorder
 from gptsmith.monitoring.runs import SILENT_AFTER, read_runs, seconds_known, seconds_left, state_of, step_of
 from gptsmith.monitoring.snapshot import as_json, headline, snapshot
@@ -106,6 +106,17 @@ def test_a_run_as_its_events_tell_it() -> None:
     recorder.emit(event("job_error", jobid=2))
     recorder.close()
     assert headline(snapshot(*read_runs())).startswith("mine: failed, 1 of 4 jobs done, 1 failed, in 0:0")
+
+
+def test_a_rule_that_is_like_another_has_its_logs_there() -> None:
+    recorder = Recorder("mine")
+    begun(recorder, finetune_trial=1)
+    what = "mine/spam/learning-curve/share-0.5/seed-1"
+    log = f"logs/finetune/{what}.log"
+    started = event("job_info", jobid=1, rule_name="finetune_trial", log=[log], output=[], benchmark=None, threads=1)
+    recorder.emit(started)
+    (run,) = read_runs()
+    assert [one.title for one in run.jobs] == [f"finetune_trial {what}"]
 
 
 def test_a_job_is_tried_again() -> None:
@@ -208,7 +219,15 @@ def test_what_jobs_take_is_known_from_this_run_an_estimate_or_the_one_before() -
     estimate = Path("results/mine/estimate.json")
     estimate.parent.mkdir(parents=True)
     estimate.write_text(
-        json.dumps({"stages": [{"rule": "evaluate", "seconds": 3}, {"rule": "finetune", "seconds": 9}]})
+        json.dumps(
+            {
+                "stages": [
+                    {"rule": "evaluate", "seconds": 3},
+                    {"rule": "finetune", "seconds": 9},
+                    {"rule": "judge", "seconds": None},
+                ]
+            }
+        )
     )
     job(recorder, 1, "finetune", "mine/spam/seed-1")
     recorder.emit(event("job_finished", job_id=1))
@@ -285,6 +304,20 @@ def test_without_a_terminal_each_change_is_a_line() -> None:
     rest, _ = process.communicate(timeout=20)
     assert rest.startswith("mine: stopped, 1 of 2 jobs done, in 0:0")
     assert process.returncode == 0
+
+
+def test_the_end_of_one_run_is_told_while_another_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LOOKS", 0)
+    first, second = Recorder("first"), Recorder("second")
+    begun(first, prepare=1)
+    begun(second, prepare=1)
+    states = ([(one.run.name, one.state) for one in seen] for seen in progress._looks(None))
+    assert next(states) == [("first", "running"), ("second", "running")]
+    first.close()
+    assert next(states) == [("second", "running"), ("first", "stopped")]
+    assert next(states) == [("second", "running")]
+    second.close()
+    assert list(states) == [[("second", "stopped")]]
 
 
 def test_on_a_terminal_it_is_drawn_anew_and_ctrl_c_ends_it_quietly() -> None:

@@ -47,7 +47,7 @@ def progress(
     from gptsmith.monitoring.snapshot import as_json as json_of
 
     name = None if config is None else _name_of(config)
-    seen = _look(name)
+    seen = next(_looks(name))
     if as_json:
         print(json.dumps({"runs": [json_of(one) for one in seen]}, indent=2, ensure_ascii=False))
         return
@@ -77,15 +77,6 @@ def _name_of(config: Path) -> str:
     if not isinstance(settings, dict) or not isinstance(settings.get("name"), str):
         raise UserError(f"{config}: no `name:`, so not a config of gptsmith")
     return settings["name"]
-
-
-def _look(name: str | None) -> "list[Snapshot]":
-    """At the run of this name, or at those that go on, or at the last one."""
-    from gptsmith.monitoring.runs import read_runs
-    from gptsmith.monitoring.snapshot import snapshot
-
-    seen = [snapshot(run) for run in read_runs() if name in (None, run.name)]
-    return [one for one in seen if one.state == "running"] or seen[-1:]
 
 
 def _lines(seen: "Snapshot") -> Iterator[str]:
@@ -148,12 +139,20 @@ def _say(line: str) -> None:
 
 
 def _looks(name: str | None) -> "Iterator[list[Snapshot]]":
-    """What is to be seen now and then; the last time when nothing goes on any more."""
+    """What is to be seen now and then of the run of this name, or of all: those that go on, after them those that have
+    ended since the look before; of neither, the last one. The last time when nothing goes on any more."""
+    from gptsmith.monitoring.runs import read_runs
+    from gptsmith.monitoring.snapshot import snapshot
+
+    followed: set[tuple[str, float]] = set()
     while True:
-        seen = _look(name)
-        yield seen
-        if not any(one.state == "running" for one in seen):
+        every = [snapshot(run) for run in read_runs() if name in (None, run.name)]
+        going = [one for one in every if one.state == "running"]
+        ended = [one for one in every if one.state != "running" and (one.run.name, one.run.started) in followed]
+        yield going + ended or every[-1:]
+        if not going:
             return
+        followed = {(one.run.name, one.run.started) for one in going}
         time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
@@ -164,7 +163,11 @@ def _watch_live(console: object, name: str | None) -> None:
     assert isinstance(console, Console)
     with Live(console=console, auto_refresh=False, transient=False, vertical_overflow="ellipsis") as live:
         for seen in _looks(name):
-            live.update(Group(*map(_drawn, seen)), refresh=True)
+            going = [one for one in seen if one.state == "running"] or seen
+            # The end of a run stays above those that still go on.
+            for ended in seen[len(going) :]:
+                console.print(_drawn(ended))
+            live.update(Group(*map(_drawn, going)), refresh=True)
 
 
 def _drawn(seen: "Snapshot") -> "RenderableType":

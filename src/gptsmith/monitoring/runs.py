@@ -122,10 +122,10 @@ def _events(text: str) -> Iterable[dict[str, Any]]:
 
 def _job(event: Mapping[str, Any]) -> Job:
     log = Path(event["log"]) if event["log"] else None
-    parts = log.with_suffix("").parts if log else ()
     return Job(
         rule=event["rule"],
-        what="/".join(parts[parts.index(event["rule"]) + 1 :]) if event["rule"] in parts else "",
+        # Below logs/<the rule, or the one that it is like>.
+        what="/".join(log.with_suffix("").parts[2:]) if log else "",
         log=log,
         result=Path(event["result"]) if event["result"] else None,
         threads=event["threads"],
@@ -194,7 +194,8 @@ def _estimated(path: Path) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     try:
         for stage in read_json(path)["stages"]:
-            found.setdefault(stage["rule"], []).append(float(stage["seconds"]))
+            if stage["seconds"] is not None:
+                found.setdefault(stage["rule"], []).append(float(stage["seconds"]))
     except Exception:
         return {}
     return found
