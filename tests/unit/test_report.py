@@ -487,7 +487,7 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
     run = page.said("run-0")
     assert "F1 0.931 ± 0.010 [0.901, 0.961] 0.000 [0.000, 0.000] 0.912 [0.882, 0.942] 0.931" in run
     assert "trainable last block seeds 1, 2 max length – class weights none epochs 5" in run
-    assert "1 198,528 1,087,744 3 1 min 23 s 12,346 42% 912 MB cpu 2 fp32" in run
+    assert "1 198,528 1,087,744 3 1 min 23 s 12,346 42% 956 MB cpu 2 fp32" in run
     assistant = page.said("run-2")
     assert "Loss (nats per token) 1.900 [1.870, 1.930] 5.200 [5.170, 5.230] – –" in assistant
     assert "plural 30 0.700 [0.600, 0.800] 0.700 0.700 0.000 0.050 0.300 +0.400 [+0.300, +0.500] ▲ better" in assistant
@@ -495,7 +495,7 @@ def test_numbers_stand_where_they_belong(page: Page) -> None:
         "reverse 30 0.350 [0.250, 0.450] 0.350 0.350 0.000 0.050 0.300 +0.050 [−0.050, +0.150] ○ no difference found"
         in assistant
     )
-    assert "finetune spam/seed-1 1 min 23 s 2 min 30 s 912 MB 2 prepare sms 0.4 s – – 2" in page.said("stages")
+    assert "finetune spam/seed-1 1 min 23 s 2 min 30 s 957 MB 2 prepare sms 0.4 s – – 2" in page.said("stages")
     assert "logits differ by at most 3.1e-05 over 64 positions" in page.said("models")
     assert "snakemake --cores all --configfile starter.yaml" in page.said("reproduce")
 
@@ -515,19 +515,25 @@ def test_an_estimate_stands_beside_the_truth(tmp_path: Path) -> None:
             "device": "cpu",
             "cores": 2,
             "stages": stages,
-            "total": {"seconds": 50.0, "disk_bytes": 3 * 2**20},
+            "total": {"seconds": 50.0, "disk_bytes": 3_000_000},
         },
     )
     (tmp_path / "left").mkdir()
-    (tmp_path / "left" / "file").write_bytes(bytes(2**21))
+    (tmp_path / "left" / "file").write_bytes(bytes(2_000_000))
     results.expected, results.folders = tmp_path / "estimate.json", [tmp_path / "left", tmp_path / "not there"]
     said = Page(results.build()).said("stages")
     assert "for cpu, 2 cores: 42 s for these stages, which took 1 min 24 s: 2.0 times the estimate." in said
     assert "finetune spam/seed-1 was the farthest off: 2.0 times. Disk: 3 MB estimated, 2 MB used." in said
-    assert "finetune spam/seed-1 1 min 23 s 42 s 2 min 30 s 912 MB 456 MB 2" in said
+    assert "finetune spam/seed-1 1 min 23 s 42 s 2 min 30 s 957 MB 456 MB 2" in said
+    assert "All stages 1 min 24 s 42 s 2 min 30 s 957 MB 456 MB" in said
     assert "settings that have changed" not in said
     results.settings["seed"] = 77
     assert "with settings that have changed since" in Page(results.build()).said("stages")
+    # Of some stages only, a sum would stand below figures that it is not the sum of.
+    results.edit("estimate.json", lambda estimate: estimate.update(stages=stages[:1]))
+    said = Page(results.build()).said("stages")
+    assert "42 s for the stages that it knew, which took 1 min 23 s" in said
+    assert "All stages 1 min 24 s – 2 min 30 s 957 MB –" in said
     results.edit("estimate.json", lambda estimate: estimate.update(stages=stages[2:]))
     assert "gptsmith check" not in Page(results.build()).said("stages")
 

@@ -57,7 +57,7 @@ def test_each_rule_is_drawn_once_with_the_sums_of_its_jobs() -> None:
     svg = ElementTree.fromstring(drawn)
     texts = ["".join(text.itertext()) for text in svg.iter("text")]
     assert texts.count("finetune") == 1
-    assert {"2 min 05 s", "2 jobs, 600 MB", "0.5 s", "report"} <= set(texts)
+    assert {"2 min 05 s", "2 jobs, 629 MB", "0.5 s", "report"} <= set(texts)
     assert "predict follows finetune" in svg.attrib["aria-label"]
     assert stage_graph([], {}) is None
 

@@ -69,7 +69,7 @@ class Box:
 
     n_jobs: int
     seconds: float
-    peak_megabytes: float | None
+    peak_mebibytes: float | None
 
 
 def stage_graph(stages: Sequence[Stage], model_of_run: Mapping[str, str]) -> Markup | None:
@@ -122,7 +122,7 @@ def necessary(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def _box(stages: Sequence[Stage]) -> Box:
-    peaks = [stage.peak_megabytes for stage in stages if stage.peak_megabytes is not None]
+    peaks = [stage.peak_mebibytes for stage in stages if stage.peak_mebibytes is not None]
     return Box(len(stages), sum(stage.seconds for stage in stages), max(peaks, default=None))
 
 
@@ -199,7 +199,7 @@ def _drawn_box(name: str, box: Box | None, x: float, y: float, longest: float) -
     words = [("name", first if not second else f"{first}_")] + ([("name", second)] if second else [])
     if box is not None:
         jobs = f"{box.n_jobs} jobs" if box.n_jobs > 1 else ""
-        memory = wording.memory(box.peak_megabytes) if box.peak_megabytes is not None else ""
+        memory = wording.memory(box.peak_mebibytes) if box.peak_mebibytes is not None else ""
         words += [("figure", wording.duration(box.seconds)), ("figure", ", ".join(filter(None, (jobs, memory))))]
         share = max(1.0, (WIDTH - 8) * box.seconds / longest)
         drawn += Markup('<rect class="time" x="{:.1f}" y="{}" width="{:.1f}" height="2.5"/>').format(

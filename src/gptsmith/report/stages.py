@@ -21,11 +21,11 @@ class Stage:
     what: str
     seconds: float
     cpu_seconds: float | None
-    peak_megabytes: float | None
+    peak_mebibytes: float | None
     threads: float | None
     share: float  # of the longest stage
     estimated_seconds: float | None = None
-    estimated_megabytes: float | None = None
+    estimated_mebibytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,10 @@ class Estimate:
     is_of_these_settings: bool
     estimated_seconds: float
     measured_seconds: float
-    estimated_megabytes: float | None
+    estimated_mebibytes: float | None
     """Of the stage that takes the most."""
-    elapsed_seconds: float
-    """Expected from the start of a run to its end."""
-    estimated_disk_megabytes: float
-    measured_disk_megabytes: float | None
+    estimated_disk_mebibytes: float
+    measured_disk_mebibytes: float | None
     farthest: Stage | None
     """Off by the largest factor, of those that take a fifth of the longest or more."""
 
@@ -68,17 +66,16 @@ def read_estimate(
     if not both:
         return None
     long = [stage for stage in both if stage.share >= LONG]
-    total, memory = estimate["total"], [s.estimated_megabytes for s in both if s.estimated_megabytes is not None]
+    memory = [s.estimated_mebibytes for s in both if s.estimated_mebibytes is not None]
     return Estimate(
         date=estimate["date"],
         machine=f"{estimate['device']}, {estimate['cores']} cores",
         is_of_these_settings=estimate["settings"] == settings_hash(settings),
         estimated_seconds=sum(stage.estimated_seconds or 0 for stage in both),
         measured_seconds=sum(stage.seconds for stage in both),
-        estimated_megabytes=max(memory, default=None),
-        elapsed_seconds=total["seconds"],
-        estimated_disk_megabytes=total["disk_bytes"] / 2**20,
-        measured_disk_megabytes=sum(map(_bytes_in, folders)) / 2**20 if folders else None,
+        estimated_mebibytes=max(memory, default=None),
+        estimated_disk_mebibytes=estimate["total"]["disk_bytes"] / 2**20,
+        measured_disk_mebibytes=sum(map(_bytes_in, folders)) / 2**20 if folders else None,
         farthest=max(long, key=_times_off, default=None),
     )
 
@@ -96,16 +93,17 @@ def _stage(file: Path, record: dict[str, Any], longest: float, expected: dict[tu
     parts = file.with_suffix("").parts
     rule, *what = parts[parts.index(FOLDER) + 1 :] if FOLDER in parts else parts[-2:]
     estimated = expected.get((rule, "/".join(what)), {})
+    estimated_mebibytes = _measured(estimated.get("memory_mb"))
     return Stage(
         rule=rule,
         what="/".join(what),
         seconds=record["s"],
         cpu_seconds=_measured(record.get("cpu_time")),
-        peak_megabytes=_measured(record.get("max_rss")),
+        peak_mebibytes=_measured(record.get("max_rss")),
         threads=_measured(record.get("threads")),
         share=record["s"] / longest,
         estimated_seconds=_measured(estimated.get("seconds")),
-        estimated_megabytes=_measured(estimated.get("memory_mb")),
+        estimated_mebibytes=None if estimated_mebibytes is None else estimated_mebibytes * 1e6 / 2**20,
     )
 
 

@@ -109,10 +109,12 @@ def times(factor: float) -> str:
     return f"{factor:.1f} times" if factor >= 1 else f"{factor:.2f} times"
 
 
-def memory(megabytes: float | None) -> str:
-    if megabytes is None:
+def memory(mebibytes: float | None) -> str:
+    """From MiB, in which Snakemake and provenance.json count it, to `912 MB` or `1.2 GB`, as `gptsmith check` says."""
+    if mebibytes is None:
         return "–"
-    return f"{megabytes / 1024:.1f} GB" if megabytes >= 1024 else f"{megabytes:.0f} MB"
+    megabytes = mebibytes * 2**20 / 1e6
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
 
 
 def verdict(metric: str, low: float | None, high: float | None) -> Verdict:
