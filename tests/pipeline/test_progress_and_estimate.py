@@ -23,13 +23,13 @@ pytestmark = pytest.mark.slow
 NAMES = {"finetune_lora": "finetune", "prepare_shards": "prepare", "join_tokens": "tokenize"}
 
 
-def gptsmith(project: "Project", *arguments: str) -> str:
+def gptsmith(project: "Project", *arguments: str) -> subprocess.CompletedProcess[str]:
     code = f"import sys; sys.argv = {['gptsmith', *arguments]!r}; from gptsmith.cli.app import main; main()"
     environment = os.environ | {"PYTHONPATH": str(project.folder / "src"), "NO_COLOR": "1"}
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=project.folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    return result.stdout
+    return result
 
 
 def timed(project: "Project") -> list[Path]:
@@ -37,10 +37,10 @@ def timed(project: "Project") -> list[Path]:
 
 
 def test_a_run_that_has_ended_is_told(finished_project: "Project") -> None:
-    (run,) = json.loads(gptsmith(finished_project, "progress", "--json"))["runs"]
+    (run,) = json.loads(gptsmith(finished_project, "progress", "--json").stdout)["runs"]
     assert (run["name"], run["state"], run["waiting"], run["running"]) == ("tiny", "done", {}, [])
     assert run["jobs"]["done"] == run["jobs"]["total"] > 10
-    assert gptsmith(finished_project, "progress").startswith(
+    assert gptsmith(finished_project, "progress").stdout.startswith(
         "nothing is running in this folder\nlast run: tiny: done, "
     )
 
@@ -59,10 +59,11 @@ def test_the_graph_in_the_report_is_snakemakes(finished_project: "Project") -> N
 
 
 def test_an_estimate_is_kept_and_the_report_made_again(copied_project: "Project") -> None:
-    told = gptsmith(copied_project, "check", "config.yaml")
-    assert "config.yaml: nothing to do, all is there" in told
-    assert "written: results/tiny/estimate.json" in told
-    estimate = read_json(copied_project.folder / "results/tiny/estimate.json")
+    said = gptsmith(copied_project, "check", "config.yaml", "--json")
+    assert "config.yaml: nothing to do, all is there" in said.stderr
+    assert "written: results/tiny/estimate.json" in said.stderr
+    estimate = json.loads(said.stdout)
+    assert estimate == read_json(copied_project.folder / "results/tiny/estimate.json")
     stages = {(stage["rule"], stage["what"]): stage for stage in estimate["stages"]}
     measured = read_stages(timed(copied_project))
     assert stages.keys() - {(stage.rule, stage.what) for stage in measured} == {

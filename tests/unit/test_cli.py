@@ -33,6 +33,12 @@ def test_version() -> None:
     assert (shown.returncode, shown.stdout) == (0, f"gptsmith {importlib.metadata.version('gptsmith')}\n")
 
 
+def test_what_a_command_does_is_said_to_its_end() -> None:
+    shown = gptsmith("--help", COLUMNS="80")
+    assert shown.returncode == 0
+    assert "..." not in shown.stdout.partition("Commands:")[2]
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = f"import sys; sys.argv = ['gptsmith', '--help']; from {app.__name__} import app\n"
     code += f"try: app()\nfinally: print(sorted({HEAVY} & sys.modules.keys()), file=sys.stderr)"

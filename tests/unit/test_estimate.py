@@ -12,6 +12,7 @@ import torch
 from gptsmith.config.datasets import Split
 from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
+from gptsmith.inspection import samples
 from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of, trial_work
 from gptsmith.inspection.requirements import describe, duration, requirements_of
 from gptsmith.inspection.samples import Lengths
@@ -118,6 +119,49 @@ def test_trials_are_counted() -> None:
     assert len(jobs) == 4
     cheapest, dearest = "finetune mine/grid/epochs-1,max_length-5", "finetune mine/grid/epochs-2,max_length-10"
     assert jobs[dearest] == max(jobs.values()) > 2 * jobs[cheapest]
+
+
+def test_combinations_that_freeze_the_same_store_it_once() -> None:
+    raw = config_of("classification").model_dump(mode="json", exclude_defaults=True)
+    raw["datasets"]["own"]["split"] = {"train": 0.8, "validation": 0.2, "test": 0}
+    raw["runs"]["mine"]["grid"] = {"trainable": ["head", "all"], "training.epochs": [1, 2]}
+    config, lengths = load_config(raw), Lengths(np.zeros(9), np.full(9, 10), 9)
+    shape = shape_of(config, "small")
+    assert shape is not None
+    jobs = trial_work(config, "mine", shape, lengths)
+    folder = "small/own/last-0/length-whole"
+    assert [job.what for job in jobs if job.rule == "trunk_features"] == [f"{folder}/train", f"{folder}/validation"]
+    assert sum(job.rule == "finetune" for job in jobs) == 4
+    raw["runs"]["mine"]["grid"] = {"trainable": ["all"], "training.epochs": [1, 2, 3, 4]}
+    features = disk_bytes(config, {}, {"bpe": {"own": lengths}})[0]
+    features -= disk_bytes(load_config(raw), {}, {"bpe": {"own": lengths}})[0]
+    assert features == pytest.approx(4 * 16 * 90)
+
+
+def test_a_stage_that_nobody_knows_is_named_and_one_with_a_model_has_its_weights(folder: Path) -> None:
+    rows = [{"instruction": f"say {n}", "input": "", "output": f"{n}"} for n in range(100)]
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = config_of("instruction", learning_curve=[0.5])
+    found = requirements_of(config)
+    shape = found.shapes["small"]
+    planned = [Job("judge", "own/mine/before"), Job("judge", "own/mine/seed-123")]
+    planned += [Job("score_trial", "own/mine/learning-curve/share-0.5/seed-123")]
+    machine = Machine("cpu", 2, {shape: 1e9})
+    *_, scoring = stages = estimate_stages(config, found, planned, machine)
+    assert scoring.memory_mb == pytest.approx(400 + 2 * 4e-6 * shape.n_parameters)
+    estimate = estimate_json(config, found, stages, machine)
+    assert estimate["unknown"] == ["judge"]
+    assert "  not known: judge 2" in describe_estimate(stages, estimate, found, 1e12, 1e12)
+
+
+def test_rows_of_a_long_file_are_not_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "MOST_BYTES", 1000)
+    config = config_of("classification")
+    for rows, words in ((40, "mine: 40 rows of "), (20_000, "mine: about 2")):
+        texts = (f"some words, then more of them, and number {n}" for n in range(rows))
+        lines = [json.dumps({"text": text * 3, "label": "a"}) for text in texts]
+        (folder / "rows.jsonl").write_text("\n".join(lines))
+        assert next(describe(config, requirements_of(config))).startswith(words)
 
 
 def test_what_is_cut_off() -> None:

@@ -57,7 +57,8 @@ rule report:
         estimated=content_of(ESTIMATE) if Path(ESTIMATE).is_file() else "",
         folders=MADE
         + [f"checkpoints/downloads/{model}" for model in USED_MODELS if MODELS[model].origin == "huggingface"]
-        + sorted({folder for run in RUNS if (folder := features_folder(run))}),
+        + [f"checkpoints/trials/{NAME}/{run}" for run in RUNS if trials_of(run)]
+        + sorted({folder for training in TRAININGS if (folder := features_folder(training))}),
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
     shell:

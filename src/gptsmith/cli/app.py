@@ -39,11 +39,11 @@ def gptsmith(
 
 
 app.command("chat", epilog=chat.EXAMPLES)(chat.chat)
-app.command("check")(check.check)
+app.command("check", short_help="Say what a run will do, and how long it takes.", epilog=check.EXAMPLES)(check.check)
 app.command("export", epilog=export.EXAMPLES)(export.export)
 app.command("init")(init.init)
 app.command("predict", epilog=predict.EXAMPLES)(predict.predict)
-app.command("progress", epilog=progress.EXAMPLES)(progress.progress)
+app.command("progress", short_help="Show how far runs are.", epilog=progress.EXAMPLES)(progress.progress)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 
 

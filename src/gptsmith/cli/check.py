@@ -1,10 +1,10 @@
 """`gptsmith check`: what a config will do, and what that takes on this machine."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +12,24 @@ import typer
 
 from gptsmith.errors import UserError
 
+EXAMPLES = """
+\b
+Examples:
+  gptsmith check messages.yaml
+  gptsmith check messages.yaml --json | jq .total.seconds
+"""
+
 
 def check(
     config: Annotated[Path, typer.Argument(help="The config, as for --configfile.")],
     cores: Annotated[int, typer.Option(min=1, help="As for Snakemake's --cores.")] = 2,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The estimate as JSON on standard output, all words on standard error.")
+    ] = False,
 ) -> None:
     """Say what will run, what is cut off, and roughly how long it takes, before anything heavy starts.
 
     The estimate is kept, and the report shows it beside what the run then took.
-
-    Example: gptsmith check messages.yaml
     """
     # Only this command needs them, torch above all, which takes seconds to import.
     import psutil
@@ -39,9 +47,10 @@ def check(
     settings = load_config(yaml.safe_load(config.read_text(encoding="utf-8")))
     # What would run now, and all that a run from the beginning would.
     plan, whole = (_dry_run(config, *options) for options in ((), ("--forceall",)))
-    print(_plan(config, _jobs(plan)))
+    told = sys.stderr if as_json else sys.stdout
+    print(_plan(config, _jobs(plan)), file=told)
     found = requirements_of(settings)
-    print(*describe(settings, found), sep="\n")
+    print(*describe(settings, found), sep="\n", file=told)
     execution = settings.execution
     compute = choose_compute(execution.device, settings.precision, min(cores, execution.threads))
     rates = {
@@ -52,10 +61,12 @@ def check(
     stages = estimate_stages(settings, found, [Job(*job) for job in _jobs(whole)], machine)
     estimate = estimate_json(settings, found, stages, machine)
     free = psutil.virtual_memory().available, shutil.disk_usage(Path.cwd()).free
-    print(*describe_estimate(stages, estimate, found, *free), sep="\n")
+    print(*describe_estimate(stages, estimate, found, *free), sep="\n", file=told)
     file = Path("results", settings.name, "estimate.json")
     write_json(file, estimate)
-    print(f"written: {file} (the report compares it with what a run took)")
+    print(f"written: {file} (the report compares it with what a run took)", file=told)
+    if as_json:
+        print(json.dumps(estimate, ensure_ascii=False))
 
 
 def _dry_run(config: Path, *options: str) -> str:
@@ -85,6 +96,8 @@ def _jobs(dry_run: str) -> list[tuple[str, str]]:
 
 
 def _plan(config: Path, jobs: list[tuple[str, str]]) -> str:
-    rules = Counter(rule for rule, _ in jobs)
-    counted = ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in rules.items())
-    return f"{config}: {len(jobs)} jobs ({counted})" if jobs else f"{config}: nothing to do, all is there"
+    from gptsmith.inspection.stages import counted
+
+    if not jobs:
+        return f"{config}: nothing to do, all is there"
+    return f"{config}: {len(jobs)} jobs ({counted(rule for rule, _ in jobs)})"

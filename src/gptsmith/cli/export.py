@@ -10,8 +10,9 @@ from gptsmith.cli.options import Checkpoint
 
 EXAMPLES = """
 \b
-Example:
+Examples:
   gptsmith export checkpoints/finetuned/starter/spam/seed-1 exported/spam
+  gptsmith export checkpoints/finetuned/starter/spam/seed-1 exported/spam --json | jq --raw-output '.files[]'
   python -c 'from transformers import pipeline; print(pipeline("text-classification", "exported/spam")("win a prize"))'
 """
 

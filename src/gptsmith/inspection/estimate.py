@@ -119,7 +119,7 @@ def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -
         forward = _language_flops(shape, read, int(np.minimum(lengths.texts + 1, read).sum()))
     training, split = run.training, _shares(dataset, lengths)
     frozen, each = _passes(run, shape)
-    if run.trained_blocks is None:  # nothing is stored
+    if not _stores_features(run):
         frozen, each = 0.0, frozen + each
     validation = training.evaluations * (1 - frozen) * forward * lengths.scale(split["validation"])
     length = int(read.max(initial=1))
@@ -131,7 +131,7 @@ def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -
             _feature_work(config, name, shape, part, frozen * forward * lengths.scale(share), length)
             for part, share in shares.items()
         ]
-        if run.trained_blocks is not None
+        if _stores_features(run)
         else []
     )
     jobs.append(
@@ -191,6 +191,11 @@ def _shares(dataset: Dataset, lengths: Lengths) -> dict[str, float]:
     return {split: (used * of_file * parts[split] + n) / max(1, lengths.rows) for split, n in generated.items()}
 
 
+def _stores_features(run: Run) -> bool:
+    """Of a grid, only the combinations do: they may freeze different blocks."""
+    return run.trained_blocks is not None and not run.grid
+
+
 def _feature_work(config: Config, name: str, shape: Architecture, split: str, flops: float, length: int) -> Work:
     run = config.runs[name]
     folder = f"{run.model}/{run.dataset}/last-{run.trained_blocks}/length-{run.max_length or 'whole'}"
@@ -199,21 +204,23 @@ def _feature_work(config: Config, name: str, shape: Architecture, split: str, fl
 
 
 def trial_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -> list[Work]:
-    """Of one seed: the trainings of a run's grid, and those on shares of the data."""
+    """Of one seed: the trainings of a run's grid with what they store, and those on shares of the data."""
     run = config.runs[name]
     members = [run.chosen(values) for values in run.combinations.values()]
     trials = [
         *((f"grid/{combination}", member, 1.0) for combination, member in zip(run.combinations, members, strict=True)),
         *((f"learning-curve/share-{share}", run, share) for share in run.learning_curve),
     ]
-    jobs = []
+    jobs = {}
     for trial, settings, share in trials:
         alone = config.model_copy(update={"runs": {name: settings}})
-        (training,) = (job for job in run_work(alone, name, shape, lengths) if job.rule == "finetune")
-        jobs.append(
-            replace(training, what=f"{name}/{trial}", flops=training.flops * share, steps=training.steps * share)
-        )
-    return jobs
+        for job in run_work(alone, name, shape, lengths):
+            if job.rule == "finetune":
+                one = replace(job, what=f"{name}/{trial}", flops=job.flops * share, steps=job.steps * share)
+                jobs[one.name] = one
+            elif job.rule == "trunk_features" and run.grid and not job.what.endswith("/test"):
+                jobs[job.name] = job  # combinations that freeze the same share them
+    return list(jobs.values())
 
 
 def _passes(run: Run, shape: Architecture) -> tuple[float, float]:
@@ -268,9 +275,10 @@ def disk_bytes(
         total += FLOAT32_BYTES * shape.n_parameters * len(run.seeds) * kept
         largest_state = max(largest_state, 2 * 4 * FLOAT32_BYTES * shape.n_parameters)
         one = lengths.get(config.models[run.model].tokenizer, {}).get(run.dataset)
-        if run.trained_blocks is not None and one is not None:
-            features = FLOAT32_BYTES * shape.d_model * float(one.whole.sum()) * one.scale(1)
-            # Runs that freeze the same share them.
-            key = (run.model, run.dataset, run.trained_blocks, run.max_length)
-            stored[key] = min(features, 3e9 * config.execution.features_gb)
+        for training in (run, *map(run.chosen, run.combinations.values())):
+            if _stores_features(training) and one is not None:
+                features = FLOAT32_BYTES * shape.d_model * float(one.whole.sum()) * one.scale(1)
+                # Those that freeze the same share them.
+                key = (run.model, run.dataset, training.trained_blocks, training.max_length)
+                stored[key] = min(features, 3e9 * config.execution.features_gb)
     return total + sum(stored.values()), largest_state

@@ -89,8 +89,9 @@ def describe(config: Config, found: Requirements) -> Iterator[str]:
     for name, cut in found.cuts.items():
         run = config.runs[name]
         lengths = found.lengths[config.models[run.model].tokenizer][run.dataset]
+        about = "about " if lengths.is_estimated else ""
         yield (
-            f"{name}: {lengths.rows:,} rows of {lengths.whole.mean():.0f} tokens on average; "
+            f"{name}: {about}{lengths.rows:,} rows of {lengths.whole.mean():.0f} tokens on average; "
             f"{cut.texts / cut.of_texts:.1%} are longer than {cut.limit}, "
             f"which cuts off {cut.tokens / cut.of_tokens:.1%} of all tokens"
         )

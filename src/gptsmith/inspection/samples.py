@@ -37,7 +37,9 @@ class Sample:
     texts: list[str]
     """Texts, or responses."""
     rows: int
-    """Of the file: estimated from its size where the sample is not all of it."""
+    """Of the file."""
+    is_estimated: bool
+    """Whether `rows` is, from the size of the file: where the sample is not all of it."""
     test_rows: int | None
     """Of the test split's own file, estimated; None where there is none."""
     file_bytes: int
@@ -55,6 +57,8 @@ class Lengths:
     """(rows,) int64"""
     rows: int
     """Of the whole file."""
+    is_estimated: bool = False
+    """Whether `rows` is."""
     generated: Mapping[str, int] = field(default_factory=dict)
     """Split -> rows, of those that are generated."""
     test_rows: int | None = None
@@ -109,9 +113,9 @@ def read_sample(path: Path, dataset: Dataset, test: Path | None) -> Sample:
             texts += columns["text"]
         n_bytes += sum(len(value.encode()) for values in columns.values() for value in values)
     size, rows, generated = path.stat().st_size, len(texts), dict[str, int]()
+    is_estimated = not is_whole and dataset.format.type != "parquet"
     if not is_whole:
-        estimate = size / n_bytes * rows
-        rows = pq.read_metadata(path).num_rows if dataset.format.type == "parquet" else round(estimate)
+        rows = round(size / n_bytes * rows) if is_estimated else pq.read_metadata(path).num_rows
     test_rows = None if test is None else round(test.stat().st_size / size * rows)
     if isinstance(dataset, InstructionDataset) and (wanted := dataset.mechanical) is not None:
         drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=0)
@@ -120,7 +124,7 @@ def read_sample(path: Path, dataset: Dataset, test: Path | None) -> Sample:
         prompts += [format_prompt(item.instruction, item.input, dataset.prompt) for item in items]
         texts += [item.output for item in items]
         rows += len(items)
-    return Sample(prompts or [""] * len(texts), texts, rows, test_rows, size, generated)
+    return Sample(prompts or [""] * len(texts), texts, rows, is_estimated, test_rows, size, generated)
 
 
 def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> dict[str, Lengths]:
@@ -131,6 +135,7 @@ def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> di
             _lengths(sample.prompts, tokenizer),
             _lengths(sample.texts, tokenizer),
             sample.rows,
+            sample.is_estimated,
             sample.generated,
             sample.test_rows,
         )

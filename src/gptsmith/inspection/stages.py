@@ -1,6 +1,7 @@
 """What each job of a run takes, roughly: those that compute by their work, the others by what they took elsewhere."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +41,14 @@ OTHER_STAGES = {
     "collect_metrics": (0.5, 0.0, 50),
     "report": (3.0, 0.0, 250),
 }
-LIKE = {"finetune_lora": "finetune", "join_tokens": "tokenize", "prepare_shards": "prepare"}
+WEIGHTS_HELD = {
+    "convert_weights": 4,
+    "import_checkpoint": 4,
+    "random_weights": 4,
+    "verify_weights": 4,
+    "score_trial": 2,
+}
+"""How many times the stages above have a model's weights in memory, of those that have."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ class Job:
     """As Snakemake plans it."""
 
     rule: str
+    """Whose name its log has: a fine-tuning with LoRA is one of `finetune`."""
     what: str
     """What of, as in the name of its log: `starter/spam/seed-1`."""
 
@@ -80,25 +89,23 @@ def estimate_stages(config: Config, found: Requirements, jobs: Sequence[Job], ma
 def _stage(
     config: Config, found: Requirements, job: Job, work: Mapping[tuple[str, str], Work], machine: Machine
 ) -> Stage:
-    rule = LIKE.get(job.rule, job.rule)
     training = _without_seed(job.what.removeprefix(f"{config.name}/"))
     of_run = training.split("/")[0]
-    known = work.get((rule, job.what)) or work.get((rule, training)) or work.get((rule, of_run))
+    known = work.get((job.rule, job.what)) or work.get((job.rule, training)) or work.get((job.rule, of_run))
     if known is not None and known.shape in machine.flops_per_second:
         seconds = known.seconds(machine.flops_per_second[known.shape])
         return Stage(job.rule, job.what, round(seconds, 1), float(known.memory_mb))
-    if rule not in OTHER_STAGES:
+    if job.rule not in OTHER_STAGES:
         return Stage(job.rule, job.what, None, None)
-    seconds, seconds_per_mb, memory_mb = OTHER_STAGES[rule]
+    seconds, seconds_per_mb, memory_mb = OTHER_STAGES[job.rule]
     datasets = {config.runs[of_run].dataset} if of_run in config.runs else set(job.what.split("/"))
     megabytes = sum(size / 1e6 for name, size in found.file_bytes.items() if name in datasets)
-    weights_mb = 0.0
-    if rule in ("convert_weights", "import_checkpoint", "random_weights", "verify_weights"):
-        shape = found.shapes.get(job.what)
-        weights_mb = 0.0 if shape is None else 4e-6 * shape.n_parameters
-    # Disks give some 200 MB a second; the model is held four times while two of it are compared.
+    held = WEIGHTS_HELD.get(job.rule, 0)
+    shape = found.shapes.get(config.runs[of_run].model if job.rule == "score_trial" else job.what)
+    weights_mb = 4e-6 * shape.n_parameters if held and shape is not None else 0.0
+    # Disks give some 200 MB a second.
     seconds += seconds_per_mb * megabytes + weights_mb / 200
-    return Stage(job.rule, job.what, round(seconds, 1), memory_mb + 4 * weights_mb)
+    return Stage(job.rule, job.what, round(seconds, 1), memory_mb + held * weights_mb)
 
 
 def elapsed_seconds(config: Config, stages: Sequence[Stage], cores: int) -> float:
@@ -112,7 +119,7 @@ def elapsed_seconds(config: Config, stages: Sequence[Stage], cores: int) -> floa
 
 
 def _threads(config: Config, stage: Stage, cores: int) -> int:
-    return min(cores, config.execution.threads) if LIKE.get(stage.rule, stage.rule) not in OTHER_STAGES else 1
+    return min(cores, config.execution.threads) if stage.rule not in OTHER_STAGES else 1
 
 
 def estimate_json(config: Config, found: Requirements, stages: Sequence[Stage], machine: Machine) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def estimate_json(config: Config, found: Requirements, stages: Sequence[Stage], 
             for name, shape in found.shapes.items()
             if shape in machine.flops_per_second
         },
-        "unknown": found.unknown,
+        "unknown": [*found.unknown, *dict.fromkeys(stage.rule for stage in stages if stage.seconds is None)],
         "stages": [asdict(stage) for stage in stages],
         "total": {
             "seconds": round(elapsed_seconds(config, stages, machine.cores), 1),
@@ -147,13 +154,15 @@ def describe_estimate(
         return
     groups: dict[str, list[float]] = {}
     for stage in stages:
-        if stage.seconds is not None and LIKE.get(stage.rule, stage.rule) not in OTHER_STAGES:
+        if stage.seconds is not None and stage.rule not in OTHER_STAGES:
             groups.setdefault(f"{stage.rule} {_without_seed(stage.what)}", []).append(stage.seconds)
     for name, seconds in groups.items():
         times = f", {len(seconds)} times" if len(seconds) > 1 else ""
         yield f"  {name}: {duration(sum(seconds) / len(seconds))}{times}"
     others = sum(stage.seconds for stage in stages if stage.seconds is not None) - sum(map(sum, groups.values()))
     yield f"  all others together: {duration(others)}"
+    if unknown := [stage.rule for stage in stages if stage.seconds is None]:
+        yield f"  not known: {counted(unknown)}"
     total, speeds = estimate["total"], estimate["gflops_per_second"].values()
     yield (
         f"time: roughly {duration(total['seconds'])} on {estimate['device']} ({estimate['cores']} cores; "
@@ -162,6 +171,11 @@ def describe_estimate(
     yield _of("memory", 1e6 * (total["memory_mb"] or 0), free_memory, "a job at most")
     most = total["disk_bytes_while_training"]
     yield _of("disk", most, free_disk, f"about {_size(total['disk_bytes'])}, while it trains")
+
+
+def counted(rules: Iterable[str]) -> str:
+    """`prepare 2, finetune`."""
+    return ", ".join(f"{rule} {count}" if count > 1 else rule for rule, count in Counter(rules).items())
 
 
 def _without_seed(what: str) -> str:
