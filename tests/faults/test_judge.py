@@ -333,6 +333,7 @@ def test_ctrl_c_does_not_wait_for_answers(server: JudgeServer, tmp_path: Path) -
         ({"prompt": "{response} {"}, "write a brace that is no placeholder twice"),
         ({"prompt": "Grade it."}, "nothing to grade"),
         ({"parameters": {"stream": True}}, "stream cannot be set here"),
+        ({"parameters": {"API_Key": "sk-1"}}, "API_Key cannot be set here: a key is read from GPTSMITH_JUDGE_KEY"),
     ],
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> None:

@@ -148,17 +148,18 @@ WITH_A_MODEL = {
 MODULES = [
     (
         "evaluation/instructions.py",
-        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve"},
+        {"evaluate", "summarize", "comparisons", "report"},
     ),
     ("evaluation/mcnemar.py", {"comparisons"}),
     (
         "evaluation/thresholds.py",
-        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve"},
+        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve"},
     ),
     (
         "evaluation/answers.py",
-        {"evaluate", "summarize", "comparisons", "report", "choose", "learning_curve", "judge"},
+        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve", "judge"},
     ),
+    ("evaluation/sweep.py", {"sweep"}),
     ("sources/chat.py", {"judge"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from conftest import Project
 
 RATES, KINDS = [0.001, 0.01], ["head", {"last_blocks": 1}]
-AFTER_CHOOSING = {"keep_chosen": 1, "evaluate": 1, "summarize": 1, "collect_metrics": 1, "report": 1}
+AFTER_CHOOSING = {"keep_chosen": 1, "sweep": 1, "evaluate": 1, "summarize": 1, "collect_metrics": 1, "report": 1}
 
 
 def write_grid(project: "Project", rates: list[float], shares: list[float]) -> None:
@@ -82,3 +82,8 @@ def test_a_sweep_and_a_learning_curve(copied_project: "Project") -> None:
     write_grid(copied_project, RATES, [0.25, 0.5])
     shutil.rmtree(folder / "checkpoints" / "trials")
     assert copied_project.planned() == {}
+    config = copied_project.config()
+    config["evaluation"]["bootstrap_samples"] = 60
+    copied_project.write_config(config)
+    scored = {"evaluate": 2, "summarize": 2, "sweep": 1, "learning_curve": 1, "collect_metrics": 1, "report": 1}
+    assert copied_project.planned() == scored

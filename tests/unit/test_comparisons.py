@@ -95,12 +95,12 @@ def test_every_pair_is_compared_on_the_same_items(runs: dict[str, list[Path]], t
 def test_runs_of_different_items_are_refused(runs: dict[str, list[Path]], tmp_path: Path) -> None:
     other = pd.read_parquet(runs["weak"][0])
     other[other["id"] != 4].to_parquet(runs["weak"][0])
-    with pytest.raises(UserError, match=r"weak-0\.parquet: not about the test items of .*strong-0\.parquet"):
+    with pytest.raises(UserError, match=r"weak-0\.parquet: not about the items of .*strong-0\.parquet"):
         compare(tmp_path, runs)
     assert not (tmp_path / "comparisons.json").exists()
 
 
-def responses(right: int, loss: float, path: Path) -> Path:
+def responses(right: int, loss: float, path: Path, tokens: int = 1) -> Path:
     lines = [
         {
             "id": n,
@@ -111,7 +111,7 @@ def responses(right: int, loss: float, path: Path) -> Path:
             "response": "yes" if n < right else "no",
             "finish_reason": "stop",
             "negative_log_likelihood": loss,
-            "target_tokens": 1,
+            "target_tokens": tokens,
         }
         for n in range(40)
     ]
@@ -130,3 +130,10 @@ def test_instruction_runs_are_compared_without_mcnemar(tmp_path: Path) -> None:
     assert pair["differences"]["exact_match"]["difference"] == pytest.approx(10 / 40 - 32 / 40)
     assert pair["differences"]["exact_match"]["high"] < 0
     assert pair["differences"]["loss"] == {"difference": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_the_loss_of_other_tokens_is_not_compared(tmp_path: Path) -> None:
+    runs = {name: [responses(10, 2.0, tmp_path / f"{name}.jsonl", tokens)] for name, tokens in (("a", 1), ("b", 2))}
+    compare_instructions("questions", runs, SETTINGS, tmp_path / "comparisons.json")
+    (pair,) = json.loads((tmp_path / "comparisons.json").read_text())["pairs"]
+    assert set(pair["differences"]) == {"exact_match", "rouge_l", "chrf"}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +25,7 @@ from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.tokenizer.tokenize import tokenize_dataset
+from gptsmith.tokenizer.tokens import read_tokens
 from gptsmith.training.compute import Compute
 from gptsmith.training.finetuning import FinetuneInputs, FinetuneOutputs, finetune
 from gptsmith.training.history import SCHEMA
@@ -85,10 +87,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(folder)
 
 
-def tune(project: Project, output: Path, task: str, seed: int = 1, **changes: Any) -> FinetuneOutputs:
+def tune(
+    project: Project, output: Path, task: str, seed: int = 1, share: float = 1.0, **changes: Any
+) -> FinetuneOutputs:
     outputs = FinetuneOutputs(output / "checkpoint", output / "history.parquet", output / "provenance.json")
     run = Run.model_validate(RUNS[task] | changes)
-    finetune("tiny", run, seed, CPU, project.inputs(task), outputs)
+    finetune("tiny", run, seed, CPU, project.inputs(task), outputs, share=share)
     return outputs
 
 
@@ -213,6 +217,13 @@ def test_adapters_are_merged_and_lie_beside(task: str, project: Project, tmp_pat
     )
 
 
+def test_no_adapter_of_another_training_is_left(project: Project, tmp_path: Path) -> None:
+    adapter = tune(project, tmp_path, "classification", trainable={"lora": {"rank": 2, "alpha": 6}}).checkpoint
+    assert (adapter / "adapter.safetensors").exists()
+    tune(project, tmp_path, "classification", trainable="head")
+    assert not (adapter / "adapter.safetensors").exists()
+
+
 def test_a_run_may_drop_activations(project: Project, tmp_path: Path) -> None:
     def first_loss(name: str, dropout: float) -> float:
         training = TRAINING | {"dropout": dropout}
@@ -229,6 +240,18 @@ def test_longer_texts_are_cut_and_counted(project: Project, tmp_path: Path) -> N
     assert read_json(outputs.provenance)["truncated_texts"] == sum(length > 4 for length in lengths) > 0
     history = pq.read_table(outputs.history).to_pylist()
     assert history[-1]["tokens"] == 2 * sum(min(length, 4) for length in lengths)
+    half = read_json(tune(project, tmp_path / "half", "classification", share=0.5, max_length=4).provenance)
+    assert 0 < half["truncated_texts"] <= half["training_rows"] == 10
+
+
+def test_prompts_that_are_left_out_are_not_counted_as_cut(project: Project, tmp_path: Path) -> None:
+    tokens = read_tokens(project.inputs("instruction").tokens / "train.parquet")
+    assert tokens.prompt_lengths is not None
+    length = int(np.median(tokens.prompt_lengths))
+    fitting = tokens.lengths[tokens.prompt_lengths <= length]
+    written = read_json(tune(project, tmp_path, "instruction", max_length=length).provenance)
+    assert written["training_rows"] == len(fitting) < len(tokens)
+    assert written["truncated_texts"] == (fitting > length).sum()
 
 
 def test_what_an_instruction_run_learns_from(project: Project, tmp_path: Path) -> None:

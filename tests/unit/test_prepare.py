@@ -632,3 +632,34 @@ def test_near_duplicates_of_instructions_are_of_the_question(tmp_path: Path) -> 
     dataset = dataset_of("instruction", "json", near_duplicates="remove")
     _, report = run(tmp_path, json.dumps(rows), dataset)
     assert report["dropped"] == {"duplicate": 0, "near_duplicate": 2}
+
+
+@pytest.mark.parametrize("near_duplicates", ["report", "remove"])
+def test_near_copies_among_generated_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, near_duplicates: str
+) -> None:
+    def item(instruction: str) -> Item:
+        return Item(instruction, "", "yes", "asked")
+
+    drawn = {
+        "train": [item("Is it true that the small dog sees the large lion?"), item("What else is there?")],
+        "validation": [],
+        "test": [item("Is it true that the small dog sees the large lion"), item("What is the first word: hat, cat?!")],
+    }
+    monkeypatch.setattr(stage, "generate", lambda **_: drawn)
+    rows = [("What is the first word: hat, cat?", "", "hat")]
+    rows += [(f"{n * 7919} and {n * 104729} make?", "", "?") for n in range(1, 20)]
+    wanted = {"train": 2, "validation": 0, "test": 2}
+    settings = {"mechanical": wanted, "near_duplicates": near_duplicates}
+    splits, report = run(tmp_path, entries(*rows), dataset_of("instruction", "json", **settings))
+    generated = {split: [row["id"] for row in splits[split] if row["id"] >= 20] for split in SPLITS}
+    copies = near_copies_in_train(report, "test")
+    if near_duplicates == "remove":
+        assert generated == {"train": [20, 21], "validation": [], "test": []}
+        dropped = {"duplicate": 0, "near_duplicate": 0, "generated_duplicate": 0, "generated_near_duplicate": 2}
+        assert (report["dropped"], report["generated"], report["rows"], copies) == (dropped, 2, 22, {})
+    else:
+        assert generated == {"train": [20, 21], "validation": [], "test": [22, 23]}
+        assert (report["generated"], report["near_duplicates"]["rows"]) == (4, 2)
+        first_is_in_train = any(row["id"] == 0 for row in splits["train"])
+        assert copies == ({22: 20, 23: 0} if first_is_in_train else {22: 20})

@@ -188,7 +188,7 @@ def test_undefined_metrics_are_null(tmp_path: Path) -> None:
 def test_seeds_of_different_test_items(tmp_path: Path) -> None:
     files = classification_files(tmp_path)
     predict(0.95, 7).query("id != 4").to_parquet(files["predictions"][7])
-    with pytest.raises(UserError, match=r"seed-7\.parquet: not about the test items of .*seed-1\.parquet"):
+    with pytest.raises(UserError, match=r"seed-7\.parquet: not about the items of .*seed-1\.parquet"):
         summarize_spam(tmp_path, **files)
     assert not (tmp_path / "summary.json").exists()
 
@@ -197,7 +197,7 @@ def test_baselines_of_other_labels(tmp_path: Path) -> None:
     files = classification_files(tmp_path)
     rivals = pd.read_parquet(files["baselines"])
     rivals.assign(label=rivals["label"].mask(rivals["id"] == 4, "spam")).to_parquet(files["baselines"])
-    with pytest.raises(UserError, match=r"baselines\.parquet.*not about the test items"):
+    with pytest.raises(UserError, match=r"baselines\.parquet.*not about the items"):
         summarize_spam(tmp_path, **files)
 
 
@@ -370,7 +370,7 @@ def test_before_of_other_references(tmp_path: Path) -> None:
     files = instruction_files(tmp_path)
     other = respond(0, 3, 0).assign(reference="another")
     other.to_json(files["before"], orient="records", lines=True)
-    with pytest.raises(UserError, match=r"before\.jsonl: not about the test items of .*seed-1\.jsonl"):
+    with pytest.raises(UserError, match=r"before\.jsonl: not about the items of .*seed-1\.jsonl"):
         summarize_answers(tmp_path, **files)
 
 

@@ -17,8 +17,10 @@ from gptsmith.config.problems import nearest
 from gptsmith.config.runs import Run
 from gptsmith.config.sweeps import PATHS
 from gptsmith.errors import UserError
+from gptsmith.evaluation.choosing import choose
 from gptsmith.evaluation.chosen import CHECKPOINT, keep_chosen
-from gptsmith.evaluation.sweep import choose
+from gptsmith.evaluation.sweep import describe_sweep
+from gptsmith.evaluation.trials import read_trial
 from gptsmith.files import write_json
 from gptsmith.report import sweeps
 
@@ -190,16 +192,21 @@ def chosen_from(folder: Path, given: dict[str, list[list[float]]], labels: list[
         }
         for name, by_seed in given.items()
     }
-    choose(
-        run="spam",
-        task="classification",
-        positive_label="spam",
-        members={name: {"training.epochs": float(place)} for place, name in enumerate(given)},
-        answers=answers,
-        settings=SETTINGS,
-        output=folder / "sweep.json",
-    )
-    return json.loads((folder / "sweep.json").read_text())
+    members = {name: {"training.epochs": float(place)} for place, name in enumerate(given)}
+    return sweep_of(folder, "classification", "spam", members, answers)
+
+
+def sweep_of(
+    folder: Path, task: str, positive_label: str | None, members: dict[str, Any], answers: dict[str, dict[int, Path]]
+) -> dict[str, Any]:
+    """sweep.json, whose first one is the one in chosen.json."""
+    about: dict[str, Any] = {"task": task, "positive_label": positive_label, "members": members, "answers": answers}
+    choose(run="mine", **about, output=folder / "chosen.json")
+    describe_sweep(run="mine", **about, settings=SETTINGS, output=folder / "sweep.json")
+    chosen, sweep = (json.loads((folder / f"{file}.json").read_text()) for file in ("chosen", "sweep"))
+    assert sweep["chosen"] == sweep["members"][0]["name"] == chosen["name"]
+    assert chosen == {"run": "mine", "name": sweep["chosen"], "settings": members[sweep["chosen"]]}
+    return sweep
 
 
 def test_the_highest_f1_is_chosen_and_among_equals_the_lowest_loss(tmp_path: Path) -> None:
@@ -225,7 +232,7 @@ def test_the_mean_over_the_seeds_decides(tmp_path: Path) -> None:
 
 
 def test_nothing_is_chosen_by_a_metric_that_is_undefined(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="spam: f1 is undefined on the validation split"):
+    with pytest.raises(UserError, match="mine: f1 is undefined on the validation split"):
         chosen_from(tmp_path, {"one": [[0.1] * 6]}, labels=[0] * 6)
 
 
@@ -237,16 +244,7 @@ def test_instructions_are_chosen_by_the_loss_of_all_tokens(tmp_path: Path) -> No
         rows = {"id": [7, 3], "negative_log_likelihood": nll, "target_tokens": [1, 9]}
         pd.DataFrame(rows).to_parquet(path)
         answers[name] = {1: path}
-    choose(
-        run="assistant",
-        task="instruction",
-        positive_label=None,
-        members={name: {} for name in answers},
-        answers=answers,
-        settings=SETTINGS,
-        output=tmp_path / "sweep.json",
-    )
-    sweep = json.loads((tmp_path / "sweep.json").read_text())
+    sweep = sweep_of(tmp_path, "instruction", None, {name: {} for name in answers}, answers)
     assert sweep["chosen"] == "better"
     assert [member["metrics"]["loss"]["mean"] for member in sweep["members"]] == pytest.approx([3.0, 3.2])
 
@@ -261,9 +259,24 @@ def test_combinations_measured_on_other_items_are_refused(tmp_path: Path) -> Non
             positive_label="spam",
             members={"one": {}, "two": {}},
             answers={name: {0: tmp_path / name / "seed-0" / "predictions.parquet"} for name in ("one", "two")},
-            settings=SETTINGS,
             output=tmp_path / "other.json",
         )
+
+
+# fmt: off
+BROKEN = [
+    # columns                                                                           words
+    ({"id": [1], "negative_log_likelihood": [2.0]},                                     "no column target_tokens"),
+    ({"id": [1], "negative_log_likelihood": [float("nan")], "target_tokens": [3]},      "not a finite number"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("columns", "words"), BROKEN, ids=[words for _, words in BROKEN])
+def test_likelihoods_that_cannot_be_ranked(columns: dict[str, Any], words: str, tmp_path: Path) -> None:
+    pd.DataFrame(columns).to_parquet(tmp_path / "likelihoods.parquet")
+    with pytest.raises(UserError, match=rf"likelihoods\.parquet: .*{words}"):
+        read_trial(tmp_path / "likelihoods.parquet", "validation")
 
 
 def test_the_chosen_one_takes_the_place_of_the_run(tmp_path: Path) -> None:
@@ -276,9 +289,9 @@ def test_the_chosen_one_takes_the_place_of_the_run(tmp_path: Path) -> None:
         (results / "history.parquet").write_text(f"history of {name}")
 
     def keep(chosen: str) -> dict[str, str]:
-        write_json(tmp_path / "sweep.json", {"chosen": chosen})
+        write_json(tmp_path / "chosen.json", {"name": chosen})
         keep_chosen(
-            tmp_path / "sweep.json",
+            tmp_path / "chosen.json",
             1,
             tmp_path / "checkpoints",
             tmp_path / "results",

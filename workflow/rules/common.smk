@@ -440,7 +440,8 @@ def stage_records(_wildcards):
     jobs += [f"comparisons/{NAME}/{dataset}" for dataset in COMPARED]
     jobs += [f"generate_before/{NAME}/{run}" for run in INSTRUCTION_RUNS]
     jobs += [f"judge/{NAME}/{run}/{side}" for run in JUDGED_RUNS for side in sides_of(run)]
-    jobs += [f"choose/{NAME}/{run}" for run in SWEPT_RUNS] + [f"learning_curve/{NAME}/{run}" for run in CURVE_RUNS]
+    jobs += [f"{rule}/{NAME}/{run}" for run in SWEPT_RUNS for rule in ("choose", "sweep")]
+    jobs += [f"learning_curve/{NAME}/{run}" for run in CURVE_RUNS]
     for run, settings in TRAININGS.items():
         rules_of_seed = ["keep_chosen" if run in SWEPT_RUNS else "finetune"]
         if task_of(run) == "classification":

@@ -5,6 +5,7 @@ of the data."""
 localrules:
     choose,
     keep_chosen,
+    sweep,
 
 
 use rule finetune as finetune_trial with:
@@ -60,7 +61,7 @@ rule choose:
         answers=lambda wildcards: answers_of_trials(wildcards.run),
         prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
     output:
-        f"results/{NAME}/{{run}}/sweep.json",
+        f"results/{NAME}/{{run}}/chosen.json",
     log:
         f"logs/choose/{NAME}/{{run}}.log",
     benchmark:
@@ -68,20 +69,44 @@ rule choose:
     wildcard_constraints:
         run=one_of(SWEPT_RUNS),
     params:
-        settings=evaluation_slice,
+        # No settings of the evaluation: whatever chooses again may train all trials again.
         members=lambda wildcards: canonical_json(RUNS[wildcards.run].combinations),
         seeds=lambda wildcards: RUNS[wildcards.run].seeds,
         results=lambda wildcards, output: f"{Path(output[0]).parent.as_posix()}/grid",
         code=code_of("choose.py"),
     shell:
-        'python "$SCRIPTS/choose.py" --settings {params.settings:q} --name {wildcards.run:q}'
+        'python "$SCRIPTS/choose.py" --name {wildcards.run:q} --members {params.members:q}'
+        " --seeds {params.seeds} --prepared-report {input.prepared:q} --results {params.results:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
+
+
+rule sweep:
+    input:
+        answers=lambda wildcards: answers_of_trials(wildcards.run),
+        prepared=lambda wildcards: f"data/prepared/{RUNS[wildcards.run].dataset}/report.json",
+    output:
+        f"results/{NAME}/{{run}}/sweep.json",
+    log:
+        f"logs/sweep/{NAME}/{{run}}.log",
+    benchmark:
+        f"logs/benchmarks/sweep/{NAME}/{{run}}.jsonl"
+    wildcard_constraints:
+        run=one_of(SWEPT_RUNS),
+    params:
+        settings=evaluation_slice,
+        members=lambda wildcards: canonical_json(RUNS[wildcards.run].combinations),
+        seeds=lambda wildcards: RUNS[wildcards.run].seeds,
+        results=lambda wildcards, output: f"{Path(output[0]).parent.as_posix()}/grid",
+        code=code_of("sweep.py"),
+    shell:
+        'python "$SCRIPTS/sweep.py" --settings {params.settings:q} --name {wildcards.run:q}'
         " --members {params.members:q} --seeds {params.seeds} --prepared-report {input.prepared:q}"
         " --results {params.results:q} --output {output:q} 2>&1 | tee -i {log:q}"
 
 
 rule keep_chosen:
     input:
-        sweep=f"results/{NAME}/{{run}}/sweep.json",
+        chosen=f"results/{NAME}/{{run}}/chosen.json",
         trials=lambda wildcards: [
             f"{kind}/{NAME}/{trial}/seed-{wildcards.seed}/{file}"
             for trial in trials_of(wildcards.run)
@@ -127,7 +152,7 @@ rule keep_chosen:
         result=lambda wildcards, output: Path(output.history).parent.as_posix(),
         code=code_of("keep_chosen.py"),
     shell:
-        'python "$SCRIPTS/keep_chosen.py" --sweep {input.sweep:q} --seed {wildcards.seed}'
+        'python "$SCRIPTS/keep_chosen.py" --chosen {input.chosen:q} --seed {wildcards.seed}'
         " --checkpoints {params.checkpoints:q} --results {params.results:q} --checkpoint {params.checkpoint:q}"
         " --result {params.result:q} 2>&1 | tee -i {log:q}"
 

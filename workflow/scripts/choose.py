@@ -1,19 +1,16 @@
-"""Rank the combinations of a run's grid by the validation split."""
+"""Choose among the combinations of a run's grid by the validation split."""
 
 import json
 from pathlib import Path
 
 from gptsmith.command import argument_parser, run
-from gptsmith.config.evaluation import Evaluation
 from gptsmith.data.prepared import read_report
-from gptsmith.evaluation.sweep import choose
-
-ANSWERS = {"classification": "predictions.parquet", "instruction": "likelihoods.parquet"}
+from gptsmith.evaluation.choosing import choose
+from gptsmith.evaluation.trials import ANSWERS
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: the config's evaluation section")
     parser.add_argument("--name", required=True, help="name of the run")
     parser.add_argument("--members", required=True, help="JSON: what is varied, by name of the combination")
     parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of each combination")
@@ -32,7 +29,6 @@ def main() -> None:
             name: {seed: arguments.results / name / f"seed-{seed}" / file for seed in arguments.seeds}
             for name in members
         },
-        settings=Evaluation.model_validate_json(arguments.settings),
         output=arguments.output,
     )
 

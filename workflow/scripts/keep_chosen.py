@@ -8,7 +8,7 @@ from gptsmith.evaluation.chosen import keep_chosen
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--sweep", type=Path, required=True, help="sweep.json of the run")
+    parser.add_argument("--chosen", type=Path, required=True, help="chosen.json of the run")
     parser.add_argument("--seed", type=int, required=True, help="which training of the combination")
     parser.add_argument("--checkpoints", type=Path, required=True, help="folder with the combinations' checkpoints")
     parser.add_argument("--results", type=Path, required=True, help="folder with the combinations' results")
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("--result", type=Path, required=True, help="folder for history and provenance")
     arguments = parser.parse_args()
     keep_chosen(
-        arguments.sweep,
+        arguments.chosen,
         arguments.seed,
         arguments.checkpoints,
         arguments.results,

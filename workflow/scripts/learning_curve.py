@@ -6,9 +6,9 @@ from gptsmith.command import argument_parser, run
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.data.prepared import read_report
 from gptsmith.evaluation.learning_curve import trace_learning_curve
+from gptsmith.evaluation.trials import ANSWERS
 
-PARTS = {"classification": "predictions.parquet", "instruction": "likelihoods.parquet"}
-WHOLE = {"classification": "predictions.parquet", "instruction": "responses.jsonl"}
+WHOLE = ANSWERS | {"instruction": "responses.jsonl"}
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     task, seeds = read_report(arguments.prepared)["task"], arguments.seeds
     folders = {share: arguments.results / "learning-curve" / f"share-{share}" for share in arguments.shares}
     answers = {
-        share: {seed: folder / f"seed-{seed}" / PARTS[task] for seed in seeds} for share, folder in folders.items()
+        share: {seed: folder / f"seed-{seed}" / ANSWERS[task] for seed in seeds} for share, folder in folders.items()
     }
     answers[1.0] = {seed: arguments.results / f"seed-{seed}" / WHOLE[task] for seed in seeds}
     trace_learning_curve(

@@ -27,6 +27,10 @@ instruction asks and is as right as the correct response, whatever its wording. 
 PLACEHOLDERS = {"instruction", "reference", "response"}
 # Fields of a request that other settings decide, or that would bring an answer of another shape.
 DECIDED = {"model", "messages", "seed", "stream", "n"}
+SECRET = {"api_key", "authorization"}
+
+
+KEY = "a key is read from GPTSMITH_JUDGE_KEY in the environment"
 
 
 def _base_address(url: str) -> str:
@@ -38,7 +42,7 @@ def _base_address(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("not a web address; it looks like http://localhost:11434/v1")
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise ValueError("no names, passwords or keys here: a key is read from GPTSMITH_JUDGE_KEY in the environment")
+        raise ValueError(f"no names, passwords or keys here: {KEY}")
     if parts.path.rstrip("/").endswith("/chat/completions"):
         raise ValueError("leave out /chat/completions at the end")
     return url.rstrip("/")
@@ -65,6 +69,8 @@ Parameter = bool | int | float | str | None
 def _free_parameters(parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     if taken := sorted(DECIDED & parameters.keys()):
         raise ValueError(f"{taken[0]} cannot be set here")
+    if secrets := sorted(name for name in parameters if name.lower() in SECRET):
+        raise ValueError(f"{secrets[0]} cannot be set here: {KEY}")
     return parameters
 
 

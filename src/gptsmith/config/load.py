@@ -144,6 +144,7 @@ RESERVED_TARGETS = frozenset(
         "restore",
         "score_trial",
         "summarize",
+        "sweep",
         "tokenize",
         "tokenize_shard",
         "track",

@@ -212,15 +212,20 @@ def _prepare_instruction(
     names = sorted(found)
     categories = np.array([names.index(name) for name in found], np.int32)[codes]
     sampled = _sampled(distinct, categories, dataset, n_given, generator)
-    near = _near_duplicates(parts, dataset, sampled, len(digests))
+    near = _near_duplicates(parts, dataset, sampled, len(digests), [item for _, item in fresh])
     kept = _without(sampled, near, dataset, n_given)
     assigned = _assigned(kept, categories, dataset.split, n_given, generator)
+    generated = np.array([SPLITS.index(split) for split, _ in fresh], assigned.dtype)
+    if near is not None and dataset.near_duplicates == "remove":
+        generated[near[len(digests) :] >= 0] = -1
 
     counts = _counts(assigned, categories, names)
     splits = _divided(parts, dataset.task, assigned)
-    ids = itertools.count(len(digests))
-    for split in SPLITS:
-        added: list[dict[str, Any]] = [{"id": next(ids), **asdict(item)} for where, item in fresh if where == split]
+    for number, split in enumerate(SPLITS):
+        added: list[dict[str, Any]] = [
+            {"id": len(digests) + place, **asdict(fresh[place][1])}
+            for place in np.flatnonzero(generated == number).tolist()
+        ]
         counts[split] += Counter(row["category"] for row in added)
         splits[split] = itertools.chain(splits[split], [pa.RecordBatch.from_pylist(added, SCHEMAS[dataset.task])])
     facts: dict[str, Any] = {
@@ -229,11 +234,13 @@ def _prepare_instruction(
             **_dropped_by_sampling(distinct, sampled, dataset),
             **_dropped_as_near(sampled, kept, dataset),
         },
-        **_near_report(near, assigned),
+        **_near_report(near, np.concatenate([assigned, generated])),
     }
     if dataset.mechanical is not None:
+        facts["generated"] = int(np.count_nonzero(generated >= 0))
         facts["dropped"]["generated_duplicate"] = len(items) - len(fresh)
-        facts["generated"] = len(fresh)
+        if dataset.near_duplicates == "remove":
+            facts["dropped"]["generated_near_duplicate"] = len(fresh) - facts["generated"]
     return Prepared(
         splits,
         contents=_contents(counts, "categories"),
@@ -306,13 +313,17 @@ def _near_duplicates(
     dataset: ClassificationDataset | InstructionDataset,
     distinct: np.ndarray,
     n_rows: int,
+    generated: Sequence[Item] = (),
 ) -> np.ndarray | None:
-    """As from `find_near_duplicates`, among the rows `distinct`; None where the dataset ignores them."""
+    """As from `find_near_duplicates`, among the rows `distinct` of the `n_rows` and what was `generated`, which follows
+    them; None where the dataset ignores them."""
     if dataset.near_duplicates == "ignore":
         return None
     chosen = np.zeros(n_rows, bool)
     chosen[distinct] = True
-    return find_near_duplicates(_questions(parts, dataset.task, chosen), n_rows)
+    drawn = (f"{item.instruction}\n{item.input}" for item in generated)
+    texts = itertools.chain(_questions(parts, dataset.task, chosen), enumerate(drawn, n_rows))
+    return find_near_duplicates(texts, n_rows + len(generated))
 
 
 def _questions(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator[tuple[int, str]]:

@@ -9,17 +9,17 @@ CHECKPOINT = ("model.safetensors", "config.json", "vocab.json", "merges.txt")
 ADAPTER = "adapter.safetensors"
 
 
-def keep_chosen(sweep: Path, seed: int, checkpoints: Path, results: Path, checkpoint: Path, result: Path) -> None:
-    """Copy one seed of the combination that `sweep` (sweep.json) names: its checkpoint, history and provenance.
+def keep_chosen(chosen: Path, seed: int, checkpoints: Path, results: Path, checkpoint: Path, result: Path) -> None:
+    """Copy one seed of the combination that `chosen` (chosen.json) names: its checkpoint, history and provenance.
 
     checkpoints, results: folders with a folder for each combination; checkpoint, result: folders to write into.
     """
-    chosen = Path(read_json(sweep)["chosen"]) / f"seed-{seed}"
-    settings = read_json(results / chosen / "provenance.json")["settings"]
-    files = {checkpoint / name: checkpoints / chosen / name for name in CHECKPOINT}
-    files |= {result / name: results / chosen / name for name in ("history.parquet", "provenance.json")}
+    trial = Path(read_json(chosen)["name"]) / f"seed-{seed}"
+    settings = read_json(results / trial / "provenance.json")["settings"]
+    files = {checkpoint / name: checkpoints / trial / name for name in CHECKPOINT}
+    files |= {result / name: results / trial / name for name in ("history.parquet", "provenance.json")}
     if "lora" in settings["trainable"]:
-        files[checkpoint / ADAPTER] = checkpoints / chosen / ADAPTER
+        files[checkpoint / ADAPTER] = checkpoints / trial / ADAPTER
     else:
         (checkpoint / ADAPTER).unlink(missing_ok=True)  # of the one chosen before
     for target, source in files.items():

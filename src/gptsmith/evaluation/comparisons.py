@@ -4,7 +4,7 @@ Differences are of means over the seeds, and paired: both runs are measured on t
 test, a classification run answers a text with the label of the highest probability averaged over its seeds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +32,9 @@ from gptsmith.files import write_json
 Runs = Mapping[str, Sequence[Path]]
 """Run -> the answers of each of its seeds; two runs or more."""
 
+PER_TOKEN = ("loss", "perplexity")
+"""Metrics that two runs share only where they have the same tokens."""
+
 
 def compare_classifications(
     dataset: str, runs: Runs, positive_label: str | None, settings: Evaluation, output: Path
@@ -47,6 +50,7 @@ def compare_classifications(
         dataset,
         items,
         lambda rows: classification_statistic(rows, positive_label),
+        lambda *_: (),
         lambda one, other: {"mcnemar": asdict(mcnemar(right[one], right[other]))},
         settings,
         output,
@@ -54,16 +58,29 @@ def compare_classifications(
 
 
 def compare_instructions(dataset: str, runs: Runs, settings: Evaluation, output: Path) -> None:
-    """Write comparisons.json from responses.jsonl of each seed; raises UserError like compare_classifications."""
+    """Write comparisons.json from responses.jsonl of each seed; raises UserError like compare_classifications.
+
+    Runs that cut the references into other tokens are compared without PER_TOKEN.
+    """
     items = {run: [read_responses(path) for path in paths] for run, paths in runs.items()}
     _check(runs, items, "reference")
-    _compare(dataset, items, response_statistic, lambda *_: {}, settings, output)
+    tokens = {run: seeds[0]["target_tokens"] for run, seeds in items.items()}
+    _compare(
+        dataset,
+        items,
+        response_statistic,
+        lambda one, other: () if tokens[one].equals(tokens[other]) else PER_TOKEN,
+        lambda *_: {},
+        settings,
+        output,
+    )
 
 
 def _compare(
     dataset: str,
     items: dict[str, list[pd.DataFrame]],
     statistic: Callable[[pd.DataFrame], Statistic],
+    incomparable: Callable[[str, str], Collection[str]],
     more: Callable[[str, str], dict[str, Any]],
     settings: Evaluation,
     output: Path,
@@ -77,7 +94,11 @@ def _compare(
         {
             "runs": [one, other],
             "differences": described(
-                {metric: estimates[one][metric] - estimates[other][metric] for metric in estimates[one]},
+                {
+                    metric: estimates[one][metric] - estimates[other][metric]
+                    for metric in estimates[one]
+                    if metric not in incomparable(one, other)
+                },
                 "difference",
                 settings.confidence,
             ),

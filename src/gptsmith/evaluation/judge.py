@@ -9,7 +9,6 @@ import json
 import re
 import sys
 import threading
-from concurrent.futures import CancelledError
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
@@ -97,9 +96,9 @@ def _ask_all(questions: dict[Path, Question], endpoint: Endpoint, patience: Pati
     # The pool's threads do not outlive the process: a Ctrl-C need not wait for the last answers.
     with new_session(endpoint, parallel) as session, ThreadPool(parallel) as pool:
 
-        def answered(entry: tuple[Path, Question]) -> tuple[Path, Answer]:
+        def answered(entry: tuple[Path, Question]) -> tuple[Path, Answer] | None:
             if given_up.is_set():  # what failed is on its way to the loop below
-                raise CancelledError
+                return None
             try:
                 return entry[0], ask(session, endpoint, entry[1], patience)
             except UserError:
@@ -107,7 +106,10 @@ def _ask_all(questions: dict[Path, Question], endpoint: Endpoint, patience: Pati
                 raise
 
         try:
-            for file, answer in pool.imap_unordered(answered, questions.items()):
+            for kept in pool.imap_unordered(answered, questions.items()):
+                if kept is None:
+                    continue
+                file, answer = kept
                 if not _cached(file):  # the job of another seed may have had the same question
                     write_text(file, answer.model_dump_json())
                 done += 1

@@ -13,7 +13,8 @@ from gptsmith.data.prepared import read_report
 from gptsmith.data.subsets import nested_subset
 from gptsmith.evaluation.baselines import predictions_of, tfidf_classifier, train_and_test
 from gptsmith.evaluation.bootstrap import Estimate, bootstrap, mean_estimate, null_where_undefined, over_seeds
-from gptsmith.evaluation.trials import METRIC, check_same_items, read_trial, trial_statistic
+from gptsmith.evaluation.tables import check_same_items
+from gptsmith.evaluation.trials import METRIC, read_trial, trial_statistic
 from gptsmith.files import read_json, write_json
 
 BASELINE = "tfidf_logistic_regression"

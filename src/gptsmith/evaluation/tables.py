@@ -30,9 +30,9 @@ def read_groups(path: Path, group: str, columns: Sequence[str]) -> dict[str, pd.
     return {str(name): rows.sort_values("id", ignore_index=True) for name, rows in frame.groupby(group)}
 
 
-def check_same_items(files: dict[Path, pd.DataFrame], truth: str) -> None:
-    """Raise UserError unless all are about the same ids with the same `truth`."""
+def check_same_items(files: dict[Path, pd.DataFrame], *truth: str) -> None:
+    """Raise UserError unless all are about the same ids with the same values in the columns `truth`."""
     (first, wanted), *others = files.items()
     for path, items in others:
-        if not items[["id", truth]].equals(wanted[["id", truth]]):
-            raise UserError(f"{path}: not about the test items of {first}; delete the older of the two and run again")
+        if not items[["id", *truth]].equals(wanted[["id", *truth]]):
+            raise UserError(f"{path}: not about the items of {first}; delete the older of the two and run again")

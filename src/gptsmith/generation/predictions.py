@@ -1,4 +1,4 @@
-"""The stage that classifies the validation and test texts with a fine-tuned classifier."""
+"""The stage that classifies the texts of some splits with a fine-tuned classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path

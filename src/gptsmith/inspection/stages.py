@@ -34,6 +34,7 @@ OTHER_STAGES = {
     "score_trial": (5.0, 0.2, 400),
     "choose": (2.0, 0.0, 200),
     "keep_chosen": (1.0, 0.0, 50),
+    "sweep": (2.0, 0.0, 200),
     "learning_curve": (4.0, 0.2, 280),
     "evaluate": (1.5, 0.0, 180),
     "summarize": (2.0, 0.0, 200),

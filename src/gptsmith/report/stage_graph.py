@@ -45,12 +45,13 @@ READS: Mapping[str, Sequence[str]] = {
     "baselines": ("prepare",),
     "judge": ("generate", "generate_before"),
     "evaluate": ("predict", "generate", "judge", "prepare"),
+    "sweep": ("predict", "score_trial"),
     "learning_curve": ("predict", "generate", "score_trial", "prepare"),
     "summarize": ("predict", "generate", "evaluate", "baselines", "generate_before", "judge", "prepare"),
     "comparisons": ("predict", "generate", "prepare"),
     "report": (
         *("summarize", "finetune", "evaluate", "predict", "generate", "generate_before", "baselines", "prepare"),
-        *("verify_weights", "pretrain", "judge", "comparisons", "choose", "keep_chosen", "learning_curve"),
+        *("verify_weights", "pretrain", "judge", "comparisons", "keep_chosen", "sweep", "learning_curve"),
     ),
 }
 

@@ -145,7 +145,12 @@ def finetune(
             read = with_features(texts, inputs.features / f"{split}.npy", model.trunk, n_blocks)
         if split == "train":
             strata = texts.labels if isinstance(texts, ClassificationExamples) else np.zeros(len(texts.lengths), int)
-            read = ChosenExamples(read, nested_subset(strata, share, seed))
+            chosen = nested_subset(strata, share, seed)
+            read = ChosenExamples(read, chosen)
+            whole = tokens.lengths
+            if tokens.prompt_lengths is not None:  # longer prompts are left out, not cut
+                whole = whole[tokens.prompt_lengths <= max_length]
+            truncated_texts = int((whole[chosen] > max_length).sum())
         examples.append(CountedExamples(read, work, learned_from=split == "train"))
     training, validation = examples
     settings = run.model_dump(mode="json")
@@ -163,9 +168,12 @@ def finetune(
         return
 
     model.to("cpu")
+    adapter = outputs.checkpoint / "adapter.safetensors"
     if isinstance(run.trainable, LoRAOnly):
-        save_adapter(model, outputs.checkpoint / "adapter.safetensors")
+        save_adapter(model, adapter)
         merge_lora(model)
+    else:
+        adapter.unlink(missing_ok=True)  # of a training with other settings
     task.save(outputs.checkpoint, FineTuning.model_validate({"max_length": max_length, "prompt": splits[0].prompt}))
     for file in ("vocab.json", "merges.txt"):
         with atomic_path(outputs.checkpoint / file) as temporary:
@@ -184,7 +192,7 @@ def finetune(
         parameters=sum(p.numel() for p in model.parameters()),
         trainable_parameters=trainable_parameters,
         training_rows=len(training.lengths),
-        truncated_texts=int((splits[0].lengths > max_length).sum()),
+        truncated_texts=truncated_texts,
         resumed_after_steps=course.resumed_at,
         **weighting,
         **training_speed(work, course.history, compute),

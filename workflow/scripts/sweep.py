@@ -1,0 +1,40 @@
+"""Rank the combinations of a run's grid, with intervals and differences from the best."""
+
+import json
+from pathlib import Path
+
+from gptsmith.command import argument_parser, run
+from gptsmith.config.evaluation import Evaluation
+from gptsmith.data.prepared import read_report
+from gptsmith.evaluation.sweep import describe_sweep
+from gptsmith.evaluation.trials import ANSWERS
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: the config's evaluation section")
+    parser.add_argument("--name", required=True, help="name of the run")
+    parser.add_argument("--members", required=True, help="JSON: what is varied, by name of the combination")
+    parser.add_argument("--seeds", type=int, nargs="+", required=True, help="of each combination")
+    parser.add_argument("--prepared-report", type=Path, required=True, help="report.json of the prepared dataset")
+    parser.add_argument("--results", type=Path, required=True, help="folder with a folder for each combination")
+    parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    arguments = parser.parse_args()
+    report, members = read_report(arguments.prepared_report.parent), json.loads(arguments.members)
+    file = ANSWERS[report["task"]]
+    describe_sweep(
+        run=arguments.name,
+        task=report["task"],
+        positive_label=report.get("positive_label"),
+        members=members,
+        answers={
+            name: {seed: arguments.results / name / f"seed-{seed}" / file for seed in arguments.seeds}
+            for name in members
+        },
+        settings=Evaluation.model_validate_json(arguments.settings),
+        output=arguments.output,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
