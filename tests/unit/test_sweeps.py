@@ -1,14 +1,12 @@
 """A run's grid: what it stands for, which combination is chosen, what the report says of it."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from sklearn.metrics import f1_score, log_loss
 
 from gptsmith.config.evaluation import Evaluation
@@ -24,7 +22,6 @@ from gptsmith.evaluation.trials import read_trial
 from gptsmith.files import write_json
 from gptsmith.report import sweeps
 
-PAGE = Path(__file__).parents[2] / "docs" / "sweeps.md"
 SETTINGS = Evaluation(bootstrap_samples=100)
 
 
@@ -144,13 +141,6 @@ def test_a_grid_needs_a_validation_split() -> None:
 def test_a_learning_curve_is_of_one_setting() -> None:
     (line,) = problems_of({"training.epochs": [1, 2]}, learning_curve=[0.5])
     assert line.startswith("config: runs.spam.learning_curve: a run with a grid has none; make it one of another run")
-
-
-@pytest.mark.parametrize("block", re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL))
-def test_what_the_page_shows_is_a_config(block: str) -> None:
-    config = yaml.safe_load((PAGE.parents[1] / "config" / "gpt2-small.yaml").read_text())
-    (run,) = load_config(config | yaml.safe_load(block)).runs.values()
-    assert len(run.combinations) == 6 or run.learning_curve == [0.1, 0.25, 0.5]
 
 
 # Which is chosen

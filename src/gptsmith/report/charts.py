@@ -100,14 +100,23 @@ class _Series:
     values: list[list[Any]]
 
 
-def line_chart(name: str, title: str, curves: Sequence[Curve], x_label: str, y_label: str) -> Markup:
-    """Values over a course; the y axis is logarithmic where they span more than a factor of ten."""
+def line_chart(
+    name: str,
+    title: str,
+    curves: Sequence[Curve],
+    x_label: str,
+    y_label: str,
+    y_limits: tuple[float, float] | None = None,
+) -> Markup:
+    """Values over a course; without `y_limits`, the y axis is logarithmic where they span more than a factor of ten."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _canvas(380, 270)
         axes.set(xlabel=x_label, ylabel=y_label)
         series = _draw(axes, curves)
         values = np.concatenate([curve.y for curve in curves])
-        if values.min() > 0 and values.max() / values.min() > LOG_AXIS_FROM:
+        if y_limits is not None:
+            axes.set_ylim(*y_limits)
+        elif values.min() > 0 and values.max() / values.min() > LOG_AXIS_FROM:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

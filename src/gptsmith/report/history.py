@@ -59,7 +59,14 @@ def _figure(name: str, column: str, label: str, histories: dict[int, pd.DataFram
         caption += f" Each point of the training curve is the mean of {averaged} logged steps."
     legend = [("calm", "line", "training"), ("accent", "line", "validation")]
     return Figure(
-        svg=line_chart(name, f"{column.capitalize()} over optimizer steps", curves, "optimizer step", label),
+        svg=line_chart(
+            name,
+            f"{column.capitalize()} over optimizer steps",
+            curves,
+            "optimizer step",
+            label,
+            (0, 1.01) if column == "accuracy" else None,
+        ),
         caption=caption,
         legend=[entry for entry in legend if entry[2] in splits],
     )
