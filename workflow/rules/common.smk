@@ -105,7 +105,7 @@ EXTENSIONS = {"text": "txt"}
 
 
 def extracted_file(folder):
-    dataset = folder.removesuffix("/test")
+    dataset = folder.partition("/")[0]
     kind = DATASETS[dataset].format.type
     return f"data/raw/{folder}/{dataset}.{EXTENSIONS.get(kind, kind)}"
 
@@ -137,7 +137,7 @@ def own_contents(wildcards):
 
 def raw_folders(datasets):
     """In data/raw."""
-    return [folder for folder in RAW if folder.removesuffix("/test") in datasets]
+    return [folder for folder in RAW if folder.partition("/")[0] in datasets]
 
 
 def archive_of(wildcards):

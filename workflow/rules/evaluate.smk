@@ -36,8 +36,8 @@ rule judge:
     input:
         f"results/{NAME}/{{run}}/{{side}}/responses.jsonl",
     output:
-        f"results/{NAME}/{{run}}/{{side}}/judgements.jsonl",
-        f"results/{NAME}/{{run}}/{{side}}/judge.json",
+        judgements=f"results/{NAME}/{{run}}/{{side}}/judgements.jsonl",
+        provenance=f"results/{NAME}/{{run}}/{{side}}/judge.json",
     log:
         f"logs/judge/{NAME}/{{run}}/{{side}}.log",
     benchmark:
@@ -53,7 +53,7 @@ rule judge:
         code=code_of("judge.py"),
     shell:
         'python "$SCRIPTS/judge.py" --settings {params.settings:q} --requests {resources.judge_requests}'
-        " --seconds {resources.judge_seconds} --responses {input:q} --output {output[0]:q} 2>&1 | tee -i {log:q}"
+        " --seconds {resources.judge_seconds} --responses {input:q} --output {output.judgements:q} 2>&1 | tee -i {log:q}"
 
 
 rule evaluate:
@@ -120,7 +120,7 @@ rule comparisons:
     params:
         settings=evaluation_slice,
         runs=lambda wildcards: canonical_json([[run, RUNS[run].seeds] for run in COMPARED[wildcards.dataset]]),
-        results=f"results/{NAME}",
+        results=lambda wildcards, output: Path(output[0]).parents[1].as_posix(),
         code=code_of("comparisons.py"),
     shell:
         'python "$SCRIPTS/comparisons.py" --settings {params.settings:q} --runs {params.runs:q}'

@@ -30,7 +30,7 @@ rule report:
         learning_curves=[f"results/{NAME}/{run}/learning_curve.json" for run in CURVE_RUNS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
     output:
-        report(
+        page=report(
             REPORT,
             category="Report",
             labels={"run": "all runs", "part": "whole report"},
@@ -66,7 +66,7 @@ rule report:
         " --prepared {input.prepared:q} --comparisons {input.comparisons:q}"
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
         " --estimate {params.estimate:q} --folders {params.folders:q}"
-        " --output {output[0]:q} 2>&1 | tee -i {log:q}"
+        " --output {output.page:q} 2>&1 | tee -i {log:q}"
 
 
 rule downloads:
