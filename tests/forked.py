@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from multiprocessing import get_context
@@ -33,6 +34,7 @@ def _run(arguments: list[str], folder: Path, printed: Path, before: Callable[[],
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(folder)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests themselves run under `nohup`
     sys.argv = arguments
     if before is not None:
         before()

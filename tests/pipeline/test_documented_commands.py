@@ -301,7 +301,8 @@ def follow_block(reader: Reader, block: Block, serve: Callable[[str], None]) -> 
         case "bash" | "sh":
             lines = content.splitlines()
             reader.outputs.append("")
-            if commands := [line for line in lines if not line.startswith("gptsmith serve ")]:
+            # `make test` is what this is a part of.
+            if commands := [line for line in lines if not line.startswith(("gptsmith serve ", "make test"))]:
                 away = reader.outside / "elsewhere" if content.startswith("git clone") else None
                 if away is not None:
                     away.mkdir(exist_ok=True)
@@ -310,7 +311,7 @@ def follow_block(reader: Reader, block: Block, serve: Callable[[str], None]) -> 
             if "# Nothing to be done" in content:
                 assert "Nothing to be done" in reader.outputs[-1]
             for line in lines:
-                if line not in commands:
+                if line.startswith("gptsmith serve "):
                     serve(line)
         case "yaml" if content != block.content:  # it names something of the reader's own
             reader.change_config(yaml.safe_load(content))

@@ -75,7 +75,7 @@ def test_a_run_leaves_what_its_figures_are_worth(finished_project: "Project") ->
     near = prepared["near_duplicates"]["in_train"]["test"]
     assert len(near) == summary["without_near_copies"]["near_copies"] > 0
     report = (results.parent / "report.html").read_text()
-    for said in ("Reliability diagram", f'--threshold <bdi class="data">spam</bdi>={metrics["threshold"]:.3g}'):
+    for said in ("Reliability diagram", f'--threshold <bdi class="data">spam={metrics["threshold"]:.9g}</bdi>'):
         assert said in report
     assert f"{len(near)} of {summary['rows']} test texts are nearly the same as a training text" in report
 

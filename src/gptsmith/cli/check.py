@@ -97,7 +97,10 @@ def _jobs(dry_run: str) -> list[tuple[str, str]]:
 
 def _plan(config: Path, jobs: list[tuple[str, str]]) -> str:
     from gptsmith.inspection.stages import counted
+    from gptsmith.report.stage_graph import READS
 
     if not jobs:
         return f"{config}: nothing to do, all is there"
-    return f"{config}: {len(jobs)} jobs ({counted(rule for rule, _ in jobs)})"
+    # Snakemake plans them in another order each time.
+    order = [*READS, *sorted({rule for rule, _ in jobs} - READS.keys())]
+    return f"{config}: {len(jobs)} jobs ({counted(sorted((rule for rule, _ in jobs), key=order.index))})"
