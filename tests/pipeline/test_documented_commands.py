@@ -26,11 +26,11 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from conftest import write_messages
 from pydantic import ValidationError
 from test_own_data import write_excel_csv
 
 from gptsmith.config.load import Config
+from tests.pipeline.conftest import write_messages
 
 ROOT = Path(__file__).parents[2]
 RUN_ELSEWHERE = {"docs/extending.md": "tests/pipeline/test_extending.py"}
