@@ -1,6 +1,7 @@
 """A run's grid: what it stands for, which combination is chosen, what the report says of it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_learning_curve_is_of_one_setting() -> None:
 # Which is chosen
 
 
-def write_predictions(path: Path, probabilities: list[float], labels: list[int]) -> Path:
+def write_predictions(path: Path, probabilities: list[float], labels: list[int]) -> None:
     """Of class `spam`; 1 is spam."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = np.array(["ham", "spam"])
@@ -163,7 +164,6 @@ def write_predictions(path: Path, probabilities: list[float], labels: list[int])
         }
     )
     frame.to_parquet(path)
-    return path
 
 
 LABELS = [0, 1, 1, 0, 1, 0]
@@ -175,24 +175,21 @@ GIVEN = {
 
 
 def chosen_from(folder: Path, given: dict[str, list[list[float]]], labels: list[int] = LABELS) -> dict[str, Any]:
-    answers = {
-        name: {
-            seed: write_predictions(folder / name / f"seed-{seed}" / "predictions.parquet", one, labels)
-            for seed, one in enumerate(by_seed)
-        }
-        for name, by_seed in given.items()
-    }
+    for name, by_seed in given.items():
+        for seed, one in enumerate(by_seed):
+            write_predictions(folder / name / f"seed-{seed}" / "predictions.parquet", one, labels)
     members = {name: {"training.epochs": float(place)} for place, name in enumerate(given)}
-    return sweep_of(folder, "classification", "spam", members, answers)
+    n_seeds = len(next(iter(given.values())))
+    return sweep_of(folder, "classification", "spam", members, range(n_seeds))
 
 
 def sweep_of(
-    folder: Path, task: str, positive_label: str | None, members: dict[str, Any], answers: dict[str, dict[int, Path]]
+    folder: Path, task: str, positive_label: str | None, members: dict[str, Any], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """sweep.json, whose first one is the one in chosen.json."""
-    about: dict[str, Any] = {"task": task, "positive_label": positive_label, "members": members, "answers": answers}
-    choose(run="mine", **about, output=folder / "chosen.json")
-    describe_sweep(run="mine", **about, settings=SETTINGS, output=folder / "sweep.json")
+    about: dict[str, Any] = {"task": task, "positive_label": positive_label, "members": members, "seeds": seeds}
+    choose(run="mine", **about, results=folder, output=folder / "chosen.json")
+    describe_sweep(run="mine", **about, results=folder, settings=SETTINGS, output=folder / "sweep.json")
     chosen, sweep = (json.loads((folder / f"{file}.json").read_text()) for file in ("chosen", "sweep"))
     assert sweep["chosen"] == sweep["members"][0]["name"] == chosen["name"]
     assert chosen == {"run": "mine", "name": sweep["chosen"], "settings": members[sweep["chosen"]]}
@@ -227,14 +224,12 @@ def test_nothing_is_chosen_by_a_metric_that_is_undefined(tmp_path: Path) -> None
 
 
 def test_instructions_are_chosen_by_the_loss_of_all_tokens(tmp_path: Path) -> None:
-    answers = {}
     for name, nll in {"worse": [2.0, 30.0], "better": [4.0, 26.0]}.items():
-        path = tmp_path / name / "likelihoods.parquet"
-        path.parent.mkdir()
+        folder = tmp_path / name / "seed-1"
+        folder.mkdir(parents=True)
         rows = {"id": [7, 3], "negative_log_likelihood": nll, "target_tokens": [1, 9]}
-        pd.DataFrame(rows).to_parquet(path)
-        answers[name] = {1: path}
-    sweep = sweep_of(tmp_path, "instruction", None, {name: {} for name in answers}, answers)
+        pd.DataFrame(rows).to_parquet(folder / "likelihoods.parquet")
+    sweep = sweep_of(tmp_path, "instruction", None, {"worse": {}, "better": {}}, [1])
     assert sweep["chosen"] == "better"
     assert [member["metrics"]["loss"]["mean"] for member in sweep["members"]] == pytest.approx([3.0, 3.2])
 
@@ -248,7 +243,8 @@ def test_combinations_measured_on_other_items_are_refused(tmp_path: Path) -> Non
             task="classification",
             positive_label="spam",
             members={"one": {}, "two": {}},
-            answers={name: {0: tmp_path / name / "seed-0" / "predictions.parquet"} for name in ("one", "two")},
+            seeds=[0],
+            results=tmp_path,
             output=tmp_path / "other.json",
         )
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from gptsmith.command import argument_parser, run
 from gptsmith.data.prepared import read_report
 from gptsmith.evaluation.choosing import choose
-from gptsmith.evaluation.trials import ANSWERS
 
 
 def main() -> None:
@@ -18,17 +17,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder with a folder for each combination")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    report, members = read_report(arguments.prepared_report.parent), json.loads(arguments.members)
-    file = ANSWERS[report["task"]]
+    report = read_report(arguments.prepared_report.parent)
     choose(
         run=arguments.name,
         task=report["task"],
         positive_label=report.get("positive_label"),
-        members=members,
-        answers={
-            name: {seed: arguments.results / name / f"seed-{seed}" / file for seed in arguments.seeds}
-            for name in members
-        },
+        members=json.loads(arguments.members),
+        seeds=arguments.seeds,
+        results=arguments.results,
         output=arguments.output,
     )
 

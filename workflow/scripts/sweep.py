@@ -7,7 +7,6 @@ from gptsmith.command import argument_parser, run
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.data.prepared import read_report
 from gptsmith.evaluation.sweep import describe_sweep
-from gptsmith.evaluation.trials import ANSWERS
 
 
 def main() -> None:
@@ -20,17 +19,14 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="folder with a folder for each combination")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    report, members = read_report(arguments.prepared_report.parent), json.loads(arguments.members)
-    file = ANSWERS[report["task"]]
+    report = read_report(arguments.prepared_report.parent)
     describe_sweep(
         run=arguments.name,
         task=report["task"],
         positive_label=report.get("positive_label"),
-        members=members,
-        answers={
-            name: {seed: arguments.results / name / f"seed-{seed}" / file for seed in arguments.seeds}
-            for name in members
-        },
+        members=json.loads(arguments.members),
+        seeds=arguments.seeds,
+        results=arguments.results,
         settings=Evaluation.model_validate_json(arguments.settings),
         output=arguments.output,
     )

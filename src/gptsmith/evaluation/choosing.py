@@ -1,6 +1,7 @@
 """Choosing among the combinations of a run's grid, by the validation split alone."""
 
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 from gptsmith.errors import UserError
 from gptsmith.evaluation.bootstrap import on_all_items
 from gptsmith.evaluation.tables import check_same_items
-from gptsmith.evaluation.trials import METRIC, read_trial, trial_statistic
+from gptsmith.evaluation.trials import ANSWERS, METRIC, read_trial, trial_statistic
 from gptsmith.files import write_json
 
 
@@ -20,28 +21,32 @@ def choose(
     task: str,
     positive_label: str | None,
     members: dict[str, dict[str, Any]],
-    answers: dict[str, dict[int, Path]],
+    seeds: Sequence[int],
+    results: Path,
     output: Path,
 ) -> None:
     """Write chosen.json: the name of the best combination, and its values.
 
-    members: by name, what is varied (path -> value); answers: by name and seed, what it gave on the validation split.
+    members: by name, what is varied (path -> value); results: folder with a folder for each, where its seeds are.
 
     How sure the choice is, sweep.json says (gptsmith.evaluation.sweep). The choice depends on no setting of the
     evaluation, so that a change of one chooses nothing again.
 
     Raises UserError as `read_members` and `ranked` do.
     """
-    name = ranked(run, task, positive_label, read_members(answers))[0]
+    name = ranked(run, task, positive_label, read_members(results, task, members, seeds))[0]
     write_json(output, {"run": run, "name": name, "settings": members[name]})
 
 
-def read_members(answers: dict[str, dict[int, Path]]) -> dict[str, dict[int, pd.DataFrame]]:
-    """By name and seed, the answers in the files; raises UserError when one breaks its contract or they are not about
-    the same items."""
-    items = {path: read_trial(path, "validation") for paths in answers.values() for path in paths.values()}
+def read_members(
+    results: Path, task: str, names: Iterable[str], seeds: Sequence[int]
+) -> dict[str, dict[int, pd.DataFrame]]:
+    """By name and seed, what each combination gave on the validation split; raises UserError when a file breaks its
+    contract or they are not about the same items."""
+    paths = {name: {seed: results / name / f"seed-{seed}" / ANSWERS[task] for seed in seeds} for name in names}
+    items = {path: read_trial(path, "validation") for by_seed in paths.values() for path in by_seed.values()}
     check_same_items(items)
-    return {name: {seed: items[path] for seed, path in paths.items()} for name, paths in answers.items()}
+    return {name: {seed: items[path] for seed, path in by_seed.items()} for name, by_seed in paths.items()}
 
 
 def ranked(run: str, task: str, positive_label: str | None, items: dict[str, dict[int, pd.DataFrame]]) -> list[str]:

@@ -1,5 +1,6 @@
 """The combinations of a run's grid, from the best to the worst, each with its distance to the best."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,17 @@ def describe_sweep(
     task: str,
     positive_label: str | None,
     members: dict[str, dict[str, Any]],
-    answers: dict[str, dict[int, Path]],
+    seeds: Sequence[int],
+    results: Path,
     settings: Evaluation,
     output: Path,
 ) -> None:
-    """Write sweep.json; members, answers and errors as for `choose`, which the first one agrees with.
+    """Write sweep.json; members, results and errors as for `choose`, which the first one agrees with.
 
     All are measured on the same items and resamples, so the differences are paired. (The intervals are those of each
     one by itself: of many, the best is partly lucky. What it is worth, the test split says.)
     """
-    items, metric = read_members(answers), METRIC[task]
+    items, metric = read_members(results, task, members, seeds), METRIC[task]
     names = ranked(run, task, positive_label, items)
     rows = len(next(iter(items[names[0]].values())))
     by_seed = {
