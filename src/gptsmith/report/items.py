@@ -1,9 +1,9 @@
 """Every item of the test split in a table: a run's predictions or its responses."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 
 from gptsmith.evaluation.classification import labels_of
 from gptsmith.report.data_table import Column, DataTable
@@ -33,21 +33,18 @@ def predictions_table(
     rows = rows.assign(result=np.where(rows["prediction"] == rows["label"], RIGHT, WRONG))
     rows = rows.sort_values(["result", "probability", "id"], ascending=[False, False, True])
     seeds = f", mean of {len(run.seeds)} seeds" if len(run.seeds) > 1 else ""
-    table = DataTable(
-        name,
-        f"Every prediction on the test split, the surest mistakes first. Probability: of the predicted label{seeds}.",
-        [
-            Column("No.", "number", digits=0),
-            Column("Text", "text"),
-            Column("True", "label"),
-            Column("Predicted", "label"),
-            Column("Probability", "number"),
-            Column("Result", "label"),
-        ],
-        rows[["id", "text", "label", "prediction", "probability", "result"]].values.tolist(),
-        f"{folder}/seed-*/predictions.parquet",
+    caption = (
+        f"Every prediction on the test split, the surest mistakes first. Probability: of the predicted label{seeds}."
     )
-    return _with_near_copies(table, near_copies)
+    columns = {
+        "id": Column("No.", "number", digits=0),
+        "text": Column("Text", "text"),
+        "label": Column("True", "label"),
+        "prediction": Column("Predicted", "label"),
+        "probability": Column("Probability", "number"),
+        "result": Column("Result", "label"),
+    }
+    return _table(name, caption, rows, columns, near_copies, f"{folder}/seed-*/predictions.parquet")
 
 
 def responses_table(name: str, run: RunResults, folder: str, near_copies: Mapping[int, int] | None = None) -> DataTable:
@@ -60,33 +57,35 @@ def responses_table(name: str, run: RunResults, folder: str, near_copies: Mappin
     rows = rows.assign(
         before=[before.get(item, "") for item in rows["id"]], result=np.where(rows["exact_match"] == 1, RIGHT, WRONG)
     )
-    scores = {score: digits for score, digits in SCORE_DIGITS.items() if score in rows}
     seed = f" (seed {run.seeds[0].seed})" if len(run.seeds) > 1 else ""
-    table = DataTable(
-        name,
-        f"Every response on the test split{seed}. Right: an exact match with the reference.",
-        [
-            Column("No.", "number", digits=0),
-            Column("Category", "label"),
-            Column("Instruction", "text"),
-            Column("Input", "text"),
-            Column("Reference", "text"),
-            Column("Fine-tuned", "text"),
-            Column("Before", "text"),
-            *(Column(metric_name(score), "number", digits) for score, digits in scores.items()),
-            Column("Result", "label"),
-        ],
-        rows[
-            ["id", "category", "instruction", "input", "reference", "response", "before", *scores, "result"]
-        ].values.tolist(),
-        f"{folder}/seed-{run.seeds[0].seed}/responses.jsonl",
-    )
-    return _with_near_copies(table, near_copies)
+    caption = f"Every response on the test split{seed}. Right: an exact match with the reference."
+    scores = {
+        score: Column(metric_name(score), "number", digits) for score, digits in SCORE_DIGITS.items() if score in rows
+    }
+    columns = {
+        "id": Column("No.", "number", digits=0),
+        "category": Column("Category", "label"),
+        "instruction": Column("Instruction", "text"),
+        "input": Column("Input", "text"),
+        "reference": Column("Reference", "text"),
+        "response": Column("Fine-tuned", "text"),
+        "before": Column("Before", "text"),
+        **scores,
+        "result": Column("Result", "label"),
+    }
+    return _table(name, caption, rows, columns, near_copies, f"{folder}/seed-{run.seeds[0].seed}/responses.jsonl")
 
 
-def _with_near_copies(table: DataTable, near_copies: Mapping[int, int] | None) -> DataTable:
-    """The table with a column that flags them, where there are any. The first cell of a row is its id."""
-    if not near_copies:
-        return table
-    rows = [[*row, "near copy" if row[0] in near_copies else ""] for row in table.rows]
-    return replace(table, columns=[*table.columns, Column("In training", "label")], rows=rows)
+def _table(
+    name: str,
+    caption: str,
+    rows: pd.DataFrame,
+    columns: dict[str, Column],
+    near_copies: Mapping[int, int] | None,
+    source: str,
+) -> DataTable:
+    """Of the columns by their names in `rows`, and one that flags the near copies, where there are any."""
+    if near_copies:
+        rows = rows.assign(near_copy=np.where(rows["id"].isin(list(near_copies)), "near copy", ""))
+        columns = columns | {"near_copy": Column("In training", "label")}
+    return DataTable(name, caption, list(columns.values()), rows[list(columns)].values.tolist(), source)
