@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptsmith.config.datasets import Format
-from gptsmith.data import readers
+from gptsmith.data import json_objects, parquet_rows, readers, text_files
 from gptsmith.data.readers import Rows, read_rows
 from gptsmith.data.shards import Shard
 from gptsmith.errors import UserError
@@ -241,7 +241,8 @@ def test_blocks_and_shards_of_any_size_give_the_same_rows(
     whole = together(read_rows(path, format_, ["text"]))
     assert whole.columns["text"] == ([text.replace(" ", "\r\n") for text in texts] if layout == "csv" else texts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "BLOCK", block)
+        for module in (readers, json_objects, parquet_rows, text_files):
+            patch.setattr(module, "BLOCK", block)
         batches = list(read_rows(path, format_, ["text"]))
         assert together(batches) == whole
         assert all(len(rows) == 1 or sum(map(len, rows.columns["text"][:-1])) < block for rows in batches)
@@ -271,7 +272,8 @@ def test_the_place_of_what_is_not_text_does_not_depend_on_blocks(
     path.write_bytes(data)
     mistake = not_utf_8(data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readers, "BLOCK", block)
+        for module in (readers, json_objects, parquet_rows, text_files):
+            patch.setattr(module, "BLOCK", block)
         if mistake or not data.decode().strip():
             with pytest.raises(UserError, match=mistake or "is empty"):
                 list(read_rows(path, Format(type="text"), ["text"]))
