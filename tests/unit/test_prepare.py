@@ -16,6 +16,7 @@ from gptsmith.config.datasets import Dataset
 from gptsmith.data import prepare as stage
 from gptsmith.data import prepared, readers
 from gptsmith.data.mechanical import Item
+from gptsmith.data.near_copies import near_copies_report
 from gptsmith.data.parts import write_part
 from gptsmith.data.prepare import prepare, prepare_parts
 from gptsmith.data.prepared import SCHEMAS, SPLITS, near_copies_in_train, read_report, read_split
@@ -619,7 +620,7 @@ def test_near_copies_of_a_given_test_split_are_named(tmp_path: Path) -> None:
 
 def test_rows_that_resemble_the_same_row_count_as_near_copies() -> None:
     near, splits = np.array([-1, 0, 0, -1, 3, -1]), [1, 0, 2, 0, 2, 2]  # row 0 is in validation
-    report = stage._near_report(near, np.array(splits))
+    report = near_copies_report(near, np.array(splits))
     assert near_copies_in_train(report, "test") == {2: 1, 4: 3}
     assert near_copies_in_train(report, "validation") == {0: 1}
     assert near_copies_in_train({}, "test") is None

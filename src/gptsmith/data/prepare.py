@@ -30,8 +30,8 @@ from gptsmith.data.duplicates import (
     first_occurrences,
 )
 from gptsmith.data.mechanical import Item, generate
-from gptsmith.data.near_duplicates import SIMILARITY, find_near_duplicates
-from gptsmith.data.parts import QUESTION, count_left_out, count_rows, read_parts, write_part
+from gptsmith.data.near_copies import dropped_near_copies, near_copies, near_copies_report, without_near_copies
+from gptsmith.data.parts import count_left_out, count_rows, read_parts, write_part
 from gptsmith.data.prepared import SCHEMAS, SPLITS, write_prepared
 from gptsmith.data.splits import cut_document, stratified_split
 from gptsmith.errors import UserError
@@ -140,8 +140,8 @@ def _prepare_classification(
     equal = find_equal_rows(digests)
     distinct = first_occurrences(equal) if dataset.deduplicate else np.arange(len(digests))
     sampled = _sampled(distinct, labels, dataset, n_given, generator)
-    near = _near_duplicates(parts, dataset, sampled, len(digests))
-    different = _without(sampled, near, dataset, n_given)
+    near = near_copies(parts, dataset, sampled, len(digests))
+    different = without_near_copies(sampled, near, dataset, n_given)
     kept = different
     given, others = _apart(different, n_given)
     if dataset.balance == "undersample" and len(others):
@@ -169,10 +169,10 @@ def _prepare_classification(
             "dropped": {
                 "duplicate": len(digests) - len(distinct),
                 **_dropped_by_sampling(distinct, sampled, dataset),
-                **_dropped_as_near(sampled, different, dataset),
+                **dropped_near_copies(sampled, different, dataset),
                 "undersampled": len(different) - len(kept),
             },
-            **_near_report(near, assigned),
+            **near_copies_report(near, assigned),
             "labels": classes,
             "positive_label": _positive_label(raw, dataset.positive_label, counts["train"], in_file),
             "conflicting_labels": count_conflicts(equal, labels),
@@ -212,8 +212,8 @@ def _prepare_instruction(
     names = sorted(found)
     categories = np.array([names.index(name) for name in found], np.int32)[codes]
     sampled = _sampled(distinct, categories, dataset, n_given, generator)
-    near = _near_duplicates(parts, dataset, sampled, len(digests), [item for _, item in fresh])
-    kept = _without(sampled, near, dataset, n_given)
+    near = near_copies(parts, dataset, sampled, len(digests), [item for _, item in fresh])
+    kept = without_near_copies(sampled, near, dataset, n_given)
     assigned = _assigned(kept, categories, dataset.split, n_given, generator)
     generated = np.array([SPLITS.index(split) for split, _ in fresh], assigned.dtype)
     if near is not None and dataset.near_duplicates == "remove":
@@ -232,9 +232,9 @@ def _prepare_instruction(
         "dropped": {
             "duplicate": len(digests) - len(distinct),
             **_dropped_by_sampling(distinct, sampled, dataset),
-            **_dropped_as_near(sampled, kept, dataset),
+            **dropped_near_copies(sampled, kept, dataset),
         },
-        **_near_report(near, np.concatenate([assigned, generated])),
+        **near_copies_report(near, np.concatenate([assigned, generated])),
     }
     if dataset.mechanical is not None:
         facts["generated"] = int(np.count_nonzero(generated >= 0))
@@ -306,76 +306,6 @@ def _dropped_by_sampling(
     before: np.ndarray, after: np.ndarray, dataset: ClassificationDataset | InstructionDataset
 ) -> dict[str, int]:
     return {"not_drawn": len(before) - len(after)} if dataset.sample < 1 else {}
-
-
-def _near_duplicates(
-    parts: Sequence[Path],
-    dataset: ClassificationDataset | InstructionDataset,
-    distinct: np.ndarray,
-    n_rows: int,
-    generated: Sequence[Item] = (),
-) -> np.ndarray | None:
-    """As from `find_near_duplicates`, among the rows `distinct` of the `n_rows` and what was `generated`, which follows
-    them; None where the dataset ignores them."""
-    if dataset.near_duplicates == "ignore":
-        return None
-    chosen = np.zeros(n_rows, bool)
-    chosen[distinct] = True
-    drawn = (f"{item.instruction}\n{item.input}" for item in generated)
-    texts = itertools.chain(_questions(parts, dataset.task, chosen), enumerate(drawn, n_rows))
-    return find_near_duplicates(texts, n_rows + len(generated))
-
-
-def _questions(parts: Sequence[Path], task: str, chosen: np.ndarray) -> Iterator[tuple[int, str]]:
-    """The number of each chosen row and what a model is given of it."""
-    start = 0
-    for batch in read_parts(parts, QUESTION[task]):
-        texts = zip(*(column.to_pylist() for column in batch.columns), strict=True)
-        yield from ((row, "\n".join(text)) for row, text in enumerate(texts, start) if chosen[row])
-        start += len(batch)
-
-
-def _without(
-    rows: np.ndarray, near: np.ndarray | None, dataset: ClassificationDataset | InstructionDataset, n_given: int
-) -> np.ndarray:
-    """A given test split stays as it is."""
-    if near is None or dataset.near_duplicates != "remove":
-        return rows
-    return rows[(near[rows] < 0) | (rows < n_given)]
-
-
-def _dropped_as_near(
-    before: np.ndarray, after: np.ndarray, dataset: ClassificationDataset | InstructionDataset
-) -> dict[str, int]:
-    return {"near_duplicate": len(before) - len(after)} if dataset.near_duplicates == "remove" else {}
-
-
-def _near_report(near: np.ndarray | None, assigned: np.ndarray) -> dict[str, Any]:
-    """How many rows that were kept are nearly the same as an earlier one, of which splits the two are, and which
-    training row a row of the other splits is nearly the same as."""
-    if near is None:
-        return {}
-    rows = np.flatnonzero((near >= 0) & (assigned >= 0))
-    rows = rows[assigned[near[rows]] >= 0]
-    pairs = np.sort(np.stack([assigned[rows], assigned[near[rows]]]), axis=0)
-    across = {
-        f"{SPLITS[one]}/{SPLITS[other]}": int(np.count_nonzero((pairs[0] == one) & (pairs[1] == other)))
-        for one, other in combinations(range(len(SPLITS)), 2)
-    }
-    in_train = {split: _copies_in_train(near, assigned, split) for split in ("validation", "test")}
-    return {"near_duplicates": {"similarity": SIMILARITY, "rows": len(rows), "across": across, "in_train": in_train}}
-
-
-def _copies_in_train(near: np.ndarray, assigned: np.ndarray, split: str) -> dict[str, int]:
-    """Id of each row of the split that is nearly the same as a training row, or as a row that a training row is nearly
-    the same as too, and the id of the first such training row."""
-    original = np.where(near >= 0, near, np.arange(len(near)))
-    train = np.flatnonzero(assigned == SPLITS.index("train"))
-    originals, first = np.unique(original[train], return_index=True)
-    rows = np.flatnonzero(assigned == SPLITS.index(split))
-    rows = rows[np.isin(original[rows], originals)]
-    copies = train[first[np.searchsorted(originals, original[rows])]]
-    return {str(row): int(copy) for row, copy in zip(rows, copies, strict=True)}
 
 
 def _apart(rows: np.ndarray, n_given: int) -> tuple[np.ndarray, np.ndarray]:
