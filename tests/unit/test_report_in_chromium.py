@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from test_report import Results, hostile_results, predictions
+from report_files import Results, hostile_results, predictions
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
