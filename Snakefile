@@ -43,9 +43,9 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
 
 
-# For `gptsmith progress`.
 if workflow.is_main_process and not workflow.output_settings.dryrun:
-    logger.addHandler(Recorder(NAME))
+    logger.addHandler(Recorder(NAME))  # for `gptsmith progress`
+    logger.addFilter(tell_report_if_all_is_done)
 
 
 rule all:
@@ -61,8 +61,7 @@ onstart:
 
 onsuccess:
     track_if_changed()
-    if Path(REPORT).is_file():
-        print(f"Report: {Path(REPORT).absolute()}")
+    tell_report()
 
 
 # Snakemake has more to say after this block; the cause goes below it.

@@ -250,6 +250,13 @@ def test_nothing_is_planned_after_a_run_and_in_a_copy_of_it(
     assert planned_jobs(finished_project) == planned_jobs(copied_project) == set()
 
 
+def test_a_run_with_nothing_to_do_tells_where_the_report_is(copied_project: "Project") -> None:
+    result = copied_project.snakemake("--quiet", "rules", "host")  # as `make run` calls it
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Nothing to be done" in result.stderr
+    assert result.stdout == f"Report: {copied_project.folder}/results/tiny/report.html\n"
+
+
 def test_what_is_undone_reruns_nothing(copied_project: "Project") -> None:
     changed = [
         copied_project.folder / file for file in ("config.yaml", "messages.csv", "src/gptsmith/training/loop.py")

@@ -1,5 +1,6 @@
 """The validated config, and from it the slices, files and lists that the rules are made of."""
 
+import atexit
 import dataclasses
 import functools
 import hashlib
@@ -9,6 +10,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+from snakemake.common import NOTHING_TO_BE_DONE_MSG
 
 from gptsmith.checkpoint.folder import config_file, weights_file
 from gptsmith.code_version import code_version
@@ -551,6 +554,21 @@ def folder_of(path):
 # `restore` may be what brings them. (Snakemake itself knows its targets only later.)
 if "restore" not in sys.argv and (missing := list(missing_files())):
     sys.exit("error: " + "\n".join(missing))
+
+
+# The end of a run
+
+
+def tell_report():
+    if Path(REPORT).is_file():
+        print(f"Report: {Path(REPORT).absolute()}")
+
+
+def tell_report_if_all_is_done(record):
+    """A filter that keeps every log record: a run with nothing to do ends without `onsuccess`."""
+    if record.msg == NOTHING_TO_BE_DONE_MSG:
+        atexit.register(tell_report)
+    return True
 
 
 STARTED = time.time()
