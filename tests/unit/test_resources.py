@@ -8,6 +8,7 @@ from gptsmith.scheduling.resources import (
     data_memory_mb,
     inference_memory_mb,
     inference_minutes,
+    near_duplicates_memory_mb,
     training_memory_mb,
     training_minutes,
     weights_memory_mb,
@@ -32,6 +33,11 @@ def test_what_takes_more_memory() -> None:
     assert inference_memory_mb(XL, 64, 256) > inference_memory_mb(SMALL, 64, 256) > inference_memory_mb(SMALL, 8, 256)
     assert weights_memory_mb(XL) > weights_memory_mb(SMALL)
     assert data_memory_mb(1000) > data_memory_mb(1)
+
+
+def test_near_duplicates_take_kilobytes_a_row() -> None:
+    """A million rows of 200 bytes."""
+    assert near_duplicates_memory_mb(200) == 7000
 
 
 def test_a_tiny_model_asks_for_little() -> None:

@@ -67,7 +67,7 @@ rule prepare:
     wildcard_constraints:
         dataset=one_of(NOT_SHARDED),
     resources:
-        mem_mb=of_data,
+        mem_mb=of_preparation,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         content=own_contents,
@@ -123,7 +123,7 @@ rule prepare_shards:
     wildcard_constraints:
         dataset=one_of(SHARDED),
     resources:
-        mem_mb=of_data,
+        mem_mb=of_preparation,
     params:
         settings=lambda wildcards: preparation_of(wildcards.dataset),
         content=own_contents,

@@ -85,6 +85,13 @@ def of_data(wildcards, input, attempt):
     return attempt * needs.data_memory_mb(input.size_mb)
 
 
+def of_preparation(wildcards, input, attempt):
+    """Memory of a stage that prepares a whole dataset."""
+    ignores = getattr(DATASETS[wildcards.dataset], "near_duplicates", "ignore") == "ignore"
+    found = 0 if ignores else attempt * needs.near_duplicates_memory_mb(input.size_mb)
+    return of_data(wildcards, input, attempt) + found
+
+
 def model_of_run(wildcards):
     return TRAININGS[wildcards.run].model
 

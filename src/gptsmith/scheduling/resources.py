@@ -17,6 +17,13 @@ def data_memory_mb(input_mb: float) -> int:
     return BASE_MB + round(4 * input_mb)
 
 
+def near_duplicates_memory_mb(input_mb: float) -> int:
+    """For looking for near duplicates in texts of this size, beside what reading them takes."""
+    # Seven kilobytes a row (data/near_duplicates.py), if a row has 200 bytes. Where rows are shorter, the next attempt
+    # has more.
+    return round(7000 / 200 * input_mb)
+
+
 def training_tensors_mb(architecture: Architecture, training: Training, length: int) -> int:
     """What one process of a training on sequences of at most `length` tokens holds."""
     # A process has weights, gradients, both moments of AdamW and the best weights so far, and the first writes them.
