@@ -22,6 +22,8 @@ from gptsmith.tokenizer.files import write_tokenizer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytest.register_assert_rewrite("report_page")  # no test itself, but its asserts are to say what they found
+
 MIRROR = Path(__file__).parents[2] / "shared" / "mirror"
 GPT2_FILES = {
     "vocab.json": ("encoder.json", "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"),
