@@ -38,11 +38,11 @@ THEIR_BATCH_SIZES = (32, 110)
 def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"]) -> list[Row]:
     compute = choose_compute(settings.device, "auto", settings.threads)
     data, before = load_data("instruction", settings), measure(settings.device)
-    device, end_of_text, n_new = compute.device, data.tokenizer.end_of_text, GENERATION.max_new_tokens
+    device, vocabulary, n_new = compute.device, data.tokenizer.vocabulary, GENERATION.max_new_tokens
     write_random_model(architecture, SEED, data.tokenizer_folder, settings.folder / "base")
     ours = load_language_model(settings.folder / "base").to(device)
     scratch = llms_from_scratch.language_model(ours).to(device).eval()
-    hugging_face = transformers.language_model(ours, settings.folder / "theirs", end_of_text).to(device)
+    hugging_face = transformers.language_model(ours, settings.folder / "theirs", vocabulary.end_of_text).to(device)
     prompts = _prompts(data)
     # Evenly over the lengths.
     n_slow = N_PROMPTS if settings.full else 3 if settings.quick else 12
@@ -51,11 +51,11 @@ def run(settings: Settings, architecture: Architecture = GPT2_SIZES["gpt2-small"
 
     def answer(some: list[list[int]]) -> list[list[int]]:
         with compute.autocast():
-            return [response.input_ids for response in generate(ours, some, GENERATION, end_of_text, range(len(some)))]
+            return [response.input_ids for response in generate(ours, some, GENERATION, vocabulary, range(len(some)))]
 
     def answer_slowly(prompt: list[int]) -> list[int]:
         given = torch.tensor([prompt], device=device)
-        answered = ch05.generate(scratch, given, n_new, architecture.context_length, eos_id=end_of_text)
+        answered = ch05.generate(scratch, given, n_new, architecture.context_length, eos_id=vocabulary.end_of_text)
         return answered[0, len(prompt) :].tolist()
 
     clock = clock_of(settings.device)

@@ -10,15 +10,21 @@ import pytest
 import torch
 from transformers import AutoTokenizer, pipeline
 
+from gptsmith.checkpoint.configuration import FineTuning
 from gptsmith.checkpoint.export import chat_template, export_checkpoint
+from gptsmith.checkpoint.files import save_language_model
 from gptsmith.checkpoint.model_card import model_card
 from gptsmith.cli import app
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.conventions import Conventions
 from gptsmith.config.generation import Generation
 from gptsmith.errors import UserError
 from gptsmith.generation.conversation import Turn, answer, conversation_ids, load_assistant
 from gptsmith.generation.texts import classify_texts, load_text_classifier
+from gptsmith.model.initialization import new_language_model
+from gptsmith.tokenizer.bpe import BytePairEncoding, train
 from gptsmith.tokenizer.fast import load_tokenizer
+from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.training.compute import Compute
 
 CPU = Compute(torch.device("cpu"), "fp32")
@@ -26,6 +32,7 @@ TEXTS = ["win a prize now", "see you at six", "été, \n\n  <b>x</b>", "long " *
 WEIGHTS_AND_TOKENIZER = {"model.safetensors", "config.json", "README.md"} | {
     "vocab.json",
     "merges.txt",
+    "tokenizer_settings.json",
     "tokenizer.json",
     "tokenizer_config.json",
 }
@@ -103,6 +110,48 @@ def test_the_tokenizer_gives_the_same_ids(assistant: Path) -> None:
         assert theirs(text).input_ids == ours.encode(text)
         assert theirs.decode(ours.encode(text)) == text
     assert theirs.eos_token_id == theirs.pad_token_id == ours.end_of_text
+
+
+CHAT = """
+{%- for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}
+{%- endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a Llama that was fine-tuned in the format of its tokenizer, which splits numbers into digits."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "llama"
+    conventions = Conventions(
+        pretokens="smollm", end_of_text="<|im_end|>", other_special_tokens=["<|im_start|>"], chat_template=CHAT
+    )
+    trained = train(["win a prize now, user assistant see you at six"], 270)
+    shifted = tuple((left + 2, right + 2) for left, right in trained.merges)
+    encoding = BytePairEncoding(trained.alphabet, shifted, ("<|im_start|>", "<|im_end|>"), (), conventions)
+    write_tokenizer(encoding, folder)
+    parts: dict[str, Any] = {"norm": "rms_norm", "position": "rotary", "activation": "swiglu", "bias": False}
+    shape = Architecture(vocab_size=271, context_length=96, d_model=16, n_layers=2, n_heads=4, n_kv_heads=2, **parts)
+    model = new_language_model(shape, torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.ndim == 2 else 1)
+    save_language_model(model, folder, 1, FineTuning(max_length=96, prompt="chat"))
+    return folder
+
+
+def test_a_llama_answers_in_the_format_of_its_tokenizer(llama: Path, tmp_path: Path) -> None:
+    export_checkpoint(llama, tmp_path / "exported", None, force=False)
+    ours, theirs = load_assistant(llama, None, CPU), AutoTokenizer.from_pretrained(tmp_path / "exported")
+    for text in [*TEXTS, "at  12", "a\n\n 345", "½٣"]:
+        assert theirs(text).input_ids == ours.tokenizer.encode(text)
+    said = (("user", "six 66"), ("assistant", "b"), ("user", "c"))
+    messages = [{"role": role, "content": text} for role, text in said]
+    expected, _ = conversation_ids(ours, [Turn("six 66", "b")], "c", 10)
+    assert theirs.apply_chat_template(messages, add_generation_prompt=True)["input_ids"] == expected
+    assert theirs.eos_token_id == ours.tokenizer.end_of_text == 1
+    answered = "".join(piece.text for piece in answer(ours, expected, Generation(max_new_tokens=12)))
+    pipe = pipeline("text-generation", model=str(tmp_path / "exported"), device="cpu")
+    assert pipe(messages, max_new_tokens=12)[0]["generated_text"][-1]["content"] == answered
+    assert "chat format of its tokenizer" in (tmp_path / "exported" / "README.md").read_text()
 
 
 def test_the_folder_holds_what_is_needed_and_nothing_that_could_run(classifier: Path, assistant: Path) -> None:

@@ -11,10 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gptsmith.config.conventions import Conventions
 from gptsmith.errors import UserError
-from gptsmith.tokenizer.bpe import BYTE_TO_CHARACTER, END_OF_TEXT, BytePairEncoding, _pretokens, train
-from gptsmith.tokenizer.files import find_torn_token, read_tokenizer, write_tokenizer
+from gptsmith.tokenizer.bpe import (
+    BYTE_TO_CHARACTER,
+    END_OF_TEXT,
+    PRETOKEN_PATTERNS,
+    BytePairEncoding,
+    _pretokens,
+    train,
+)
+from gptsmith.tokenizer.fast import load_tokenizer
+from gptsmith.tokenizer.files import find_torn_token, read_conventions, read_tokenizer, write_tokenizer
 
+GPT2 = PRETOKEN_PATTERNS["gpt2"]
 examples = settings(derandomize=True, deadline=None, max_examples=200)
 
 TEXTS = [
@@ -42,7 +52,7 @@ def read(folder: Path) -> BytePairEncoding:
 def naive_merges(texts: list[str]) -> list[tuple[int, int]]:
     """Every merge there is, by counting everything anew for each."""
     id_of = {byte: i for i, byte in enumerate(BYTE_TO_CHARACTER)}
-    words = [[id_of[byte] for byte in pretoken.encode()] for text in texts for pretoken in _pretokens(text)]
+    words = [[id_of[byte] for byte in pretoken.encode()] for text in texts for pretoken in _pretokens(text, GPT2)]
     merges: list[tuple[int, int]] = []
     while counts := Counter(pair for word in words for pair in pairwise(word)):
         left, right = min(counts, key=lambda pair: (-counts[pair], pair))
@@ -73,7 +83,7 @@ def test_every_byte_has_its_own_visible_character() -> None:
     ],
 )
 def test_pretokens(text: str, pretokens: list[str]) -> None:
-    assert list(_pretokens(text)) == pretokens
+    assert list(_pretokens(text, GPT2)) == pretokens
 
 
 def test_training_merges_the_most_frequent_pair_first() -> None:
@@ -114,7 +124,7 @@ def test_decoding_gives_back_the_text(trained: BytePairEncoding, text: str) -> N
 @given(st.text("the cat ☕é'a1,\n"))
 def test_encoding_applies_the_merges_in_the_order_learned(trained: BytePairEncoding, text: str) -> None:
     expected = []
-    for pretoken in _pretokens(text):
+    for pretoken in _pretokens(text, GPT2):
         ids = [trained.byte_ids[byte] for byte in pretoken.encode()]
         for rank, pair in enumerate(trained.merges):
             position = 0
@@ -130,7 +140,7 @@ def test_end_of_text_in_a_text_is_text(trained: BytePairEncoding) -> None:
     ids = trained.encode(f"a{END_OF_TEXT}b")
     assert len(trained.tokens) - 1 not in ids
     assert trained.decode(ids) == f"a{END_OF_TEXT}b"
-    assert trained.decode([len(trained.tokens) - 1]) == END_OF_TEXT
+    assert trained.decode([len(trained.tokens) - 1, *ids]) == f"a{END_OF_TEXT}b"
 
 
 def test_half_a_character_decodes_to_the_replacement_character() -> None:
@@ -180,9 +190,10 @@ def renumber(vocabulary: dict[str, int]) -> dict[str, int]:
         (lambda v: v | {"a": 1}, "has id 1 where 2 is next"),
         (lambda v: v | {"a": -1}, "has id -1 where 0 is next"),
         (lambda v: {t: i for t, i in v.items() if i != 7}, "has id 8 where 7 is next"),
-        (lambda _: {}, "the last id must be that of <|endoftext|>"),
-        (lambda v: renumber({END_OF_TEXT: 0} | v), "the last id must be that of <|endoftext|>"),
-        (lambda v: renumber({"ab": 0} | v), "ids 0 to 255 must be the 256 bytes"),
+        (lambda _: {}, "must stand side by side"),
+        (lambda v: renumber({t: i for t, i in v.items() if t != "a"}), "must stand side by side"),
+        (lambda v: renumber({t: i for t, i in v.items() if t != END_OF_TEXT}), "no special token <|endoftext|>"),
+        (lambda v: renumber({"ab": 0} | v), "no line makes 'ab' of .*vocab.json"),
         (lambda v: renumber({t: i for t, i in v.items() if i != 288}), "line 34: makes .* must have id 288"),
     ],
 )
@@ -211,7 +222,7 @@ def test_vocabulary_that_is_no_json(folder: Path, content: bytes) -> None:
         (lambda lines: [*lines[:3], "a <|endoftext|>", *lines[4:]], "line 4: '<|endoftext|>' is neither"),
         (lambda lines: [lines[0], *reversed(lines[1:])], "line 2: .* is neither a byte nor made by an earlier line"),
         (lambda lines: [*lines[:2], lines[1], *lines[2:]], "line 3: makes .* must have id 257"),
-        (lambda lines: lines[:-1], "has 32 merges; .*vocab.json with 290 tokens needs 33"),
+        (lambda lines: lines[:-1], "no line makes .* of .*vocab.json.*: the file is not whole"),
         (lambda lines: [*lines, "q q"], "line 35: makes 'qq', which must have id 289"),
     ],
 )
@@ -222,6 +233,70 @@ def test_damaged_merges(folder: Path, change: Callable[[Any], Any], message: str
     with pytest.raises(UserError, match=message.replace("|", r"\|")) as error:
         read(folder)
     assert str(path) in str(error.value)
+
+
+SPECIAL_FIRST = Conventions(pretokens="smollm", end_of_text="<stop>", other_special_tokens=["<start>", "<pad>"])
+
+
+def special_first(trained: BytePairEncoding) -> BytePairEncoding:
+    """The same merges after two special tokens, without the bytes of control characters, and one behind."""
+    alphabet = bytes(byte for byte in trained.alphabet if byte >= 32 or byte in b"\t\n\r")
+    ids = {i: trained.tokens[i] for i in range(len(trained.tokens) - 1)}
+    new_ids = {bytes([byte]): i for i, byte in enumerate(alphabet, 2)}
+    new_ids |= {ids[256 + n]: 2 + len(alphabet) + n for n in range(len(trained.merges))}
+    merges = tuple((new_ids[ids[left]], new_ids[ids[right]]) for left, right in trained.merges)
+    return BytePairEncoding(alphabet, merges, ("<start>", "<stop>"), ("<pad>",), SPECIAL_FIRST)
+
+
+def test_special_tokens_may_come_first(trained: BytePairEncoding, tmp_path: Path) -> None:
+    encoding = special_first(trained)
+    write_tokenizer(encoding, tmp_path)
+    assert read_tokenizer(tmp_path / "vocab.json", tmp_path / "merges.txt", read_conventions(tmp_path)) == encoding
+    tokenizer = load_tokenizer(tmp_path, "special")
+    assert (tokenizer.end_of_text, tokenizer.vocab_size) == (1, len(encoding.tokens)) == (1, 290 - 29 + 2)
+    text = "the cat <stop> 1984"
+    assert tokenizer.encode(text) == encoding.encode(text)
+    assert tokenizer.decode(encoding.encode(text)) == text
+    assert not {0, 1} & set(encoding.encode(text))
+
+
+@examples
+@given(st.text() | st.text("the cat \x04\x00☕12\n"))
+def test_bytes_that_a_vocabulary_does_not_have_are_lost(trained: BytePairEncoding, text: str) -> None:
+    encoding = special_first(trained)
+    kept = "".join(character for character in text if ord(character) >= 32 or character in "\t\n\r")
+    assert encoding.decode(encoding.encode(text)) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "pretokens"),
+    [
+        ("x12  34", ["x", "1", "2", "  ", "3", "4"]),
+        ("a  b\n\n1 c \n", ["a", " ", " b", "\n\n", "1", " c", " \n"]),
+        ("it's '9 ½٣", ["it", "'s", " '", "9", " ", "½", "٣"]),
+    ],
+)
+def test_pretokens_with_single_digits(text: str, pretokens: list[str]) -> None:
+    assert list(_pretokens(text, PRETOKEN_PATTERNS["smollm"])) == pretokens
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "settings.json"),
+        ('{"pretokens": "llama"}', "pretokens: Input should be 'gpt2' or 'smollm'"),
+        ('{"end_of_text": "<|im_end|>"}', r"no special token <\|im_end\|>"),
+    ],
+)
+def test_damaged_conventions(folder: Path, content: str, message: str) -> None:
+    (folder / "tokenizer_settings.json").write_text(content)
+    with pytest.raises(UserError, match=message):
+        load_tokenizer(folder, "damaged")
+
+
+def test_a_folder_of_gpt2s_two_files_alone_is_a_tokenizer(folder: Path, trained: BytePairEncoding) -> None:
+    (folder / "tokenizer_settings.json").unlink()
+    assert load_tokenizer(folder, "old").byte_pairs == trained
 
 
 def test_a_token_that_its_merges_never_reach_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def assistant(tiny_assistant: Path) -> Assistant:
 
 def expected_answer(assistant: Assistant, message: str, settings: Generation, item: int = 0) -> str:
     ids = assistant.tokenizer.encode(format_prompt(message, "", "compact"))
-    generated = generate(assistant.model, [ids], settings, assistant.tokenizer.end_of_text, [item])
+    generated = generate(assistant.model, [ids], settings, assistant.tokenizer.vocabulary, [item])
     return assistant.tokenizer.decode(generated[0].input_ids)
 
 

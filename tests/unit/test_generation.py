@@ -23,12 +23,13 @@ from gptsmith.model.dropout import set_dropout
 from gptsmith.model.heads import LanguageModel
 from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer import bpe
-from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
+from gptsmith.tokenizer.fast import Tokenizer, Vocabulary, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.tokenizer.tokens import Tokens
 from gptsmith.training.compute import Compute
 
 END_OF_TEXT = 40
+VOCABULARY = Vocabulary(END_OF_TEXT + 1, END_OF_TEXT)
 # Three rows of the vocabulary are padding above the last token.
 ARCHITECTURE = Architecture(vocab_size=44, context_length=24, d_model=24, n_layers=2, n_heads=4)
 SAMPLED = Generation(max_new_tokens=12, temperature=1.5, top_k=30, top_p=0.95, seed=7, batch_size=3)
@@ -82,15 +83,15 @@ def test_cached_batches_answer_like_single_uncached_prompts(settings: Generation
     expected = [generate_uncached(model, prompt, settings, item) for prompt, item in zip(several, IDS, strict=True)]
     for batch_size in (1, 3, 10):
         settings = settings.model_copy(update={"batch_size": batch_size})
-        assert generate(model, several, settings, END_OF_TEXT, IDS) == expected
+        assert generate(model, several, settings, VOCABULARY, IDS) == expected
 
 
 @BOTH_SETTINGS
 @BOTH_PROMPTS
 def test_a_stream_is_what_generate_answers(settings: Generation, several: list[list[int]]) -> None:
     model = language_model()
-    responses = generate(model, several, settings, END_OF_TEXT, IDS)
-    streamed = [list(stream(model, prompt, settings, END_OF_TEXT, i)) for prompt, i in zip(several, IDS, strict=True)]
+    responses = generate(model, several, settings, VOCABULARY, IDS)
+    streamed = [list(stream(model, prompt, settings, VOCABULARY, i)) for prompt, i in zip(several, IDS, strict=True)]
     assert streamed == [response.input_ids for response in responses]
 
 
@@ -105,7 +106,7 @@ def test_a_stream_computes_no_token_before_it_is_asked_for() -> None:
     model = language_model()
     shapes, graphs = steps_of(model.trunk), []
     model.trunk.register_forward_hook(lambda *call: graphs.append(call[-1].requires_grad))
-    tokens = stream(model, PROMPTS[1], GREEDY, END_OF_TEXT)
+    tokens = stream(model, PROMPTS[1], GREEDY, VOCABULARY)
     assert shapes == []
     for n_asked in (1, 2, 3):
         next(tokens)
@@ -116,13 +117,13 @@ def test_a_stream_computes_no_token_before_it_is_asked_for() -> None:
 
 def test_a_stream_of_a_prompt_without_room_says_so() -> None:
     with pytest.raises(UserError, match="item 0: its prompt has 24 tokens"):
-        next(stream(language_model(), [1] * 24, GREEDY, END_OF_TEXT))
+        next(stream(language_model(), [1] * 24, GREEDY, VOCABULARY))
 
 
 def test_every_position_is_computed_once_and_a_shared_beginning_once_for_all() -> None:
     model, settings = language_model(), GREEDY.model_copy(update={"batch_size": 10})
     shapes = steps_of(model.trunk)
-    responses = generate(model, ALIKE[1:], settings, END_OF_TEXT, IDS[1:])
+    responses = generate(model, ALIKE[1:], settings, VOCABULARY, IDS[1:])
     texts = [len(prompt) + len(response.input_ids) for prompt, response in zip(ALIKE[1:], responses, strict=True)]
     never_read = sum(response.finish_reason == "length" for response in responses)  # the last token of each
     n_shared = len(BEGINNING)
@@ -133,13 +134,13 @@ def test_every_position_is_computed_once_and_a_shared_beginning_once_for_all() -
 def test_batches_are_of_about_the_same_size() -> None:
     model, settings = language_model(), GREEDY.model_copy(update={"batch_size": 4})
     shapes = steps_of(model.trunk)
-    generate(model, [[1, 2]] * 9, settings, END_OF_TEXT, range(9))
+    generate(model, [[1, 2]] * 9, settings, VOCABULARY, range(9))
     beginnings = [step for step, shape in enumerate(shapes) if shape[0] == 1]
     assert [shapes[step + 1][0] for step in beginnings] == [3, 3, 3]
 
 
 def test_no_prompts_have_no_responses() -> None:
-    assert generate(language_model(), [], GREEDY, END_OF_TEXT, []) == []
+    assert generate(language_model(), [], GREEDY, VOCABULARY, []) == []
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_bfloat16_reaches_the_cache_and_spares_the_logits(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(decoding, "float32_logits", recorded)
     with Conversions(weight) as conversions, BF16.autocast():
-        assert generate(model, ALIKE, GREEDY, END_OF_TEXT, IDS) == expected
+        assert generate(model, ALIKE, GREEDY, VOCABULARY, IDS) == expected
     assert conversions.count == 1  # not once a step
     assert {cache.layers[0].keys.dtype for cache in caches} == {torch.bfloat16}
     assert any((row.bfloat16() != row).any() for row in logits)
@@ -188,7 +189,7 @@ def test_bfloat16_reaches_the_cache_and_spares_the_logits(monkeypatch: pytest.Mo
 
 def test_all_ways_to_finish_occur_in_these_prompts() -> None:
     """So that the test above is about them."""
-    responses = generate(language_model(), PROMPTS, SAMPLED, END_OF_TEXT, IDS)
+    responses = generate(language_model(), PROMPTS, SAMPLED, VOCABULARY, IDS)
     lengths = {len(response.input_ids) for response in responses if response.finish_reason == "length"}
     assert 12 in lengths
     assert lengths - {12}  # the context was full
@@ -197,15 +198,15 @@ def test_all_ways_to_finish_occur_in_these_prompts() -> None:
 
 def test_order_and_neighbours_do_not_change_a_sampled_response() -> None:
     model = language_model()
-    whole = generate(model, PROMPTS, SAMPLED, END_OF_TEXT, IDS)
-    assert generate(model, PROMPTS[::-1], SAMPLED, END_OF_TEXT, IDS[::-1]) == whole[::-1]
-    assert generate(model, PROMPTS[3:5], SAMPLED, END_OF_TEXT, IDS[3:5]) == whole[3:5]
+    whole = generate(model, PROMPTS, SAMPLED, VOCABULARY, IDS)
+    assert generate(model, PROMPTS[::-1], SAMPLED, VOCABULARY, IDS[::-1]) == whole[::-1]
+    assert generate(model, PROMPTS[3:5], SAMPLED, VOCABULARY, IDS[3:5]) == whole[3:5]
     other_seed = SAMPLED.model_copy(update={"seed": 8})
-    assert generate(model, PROMPTS, other_seed, END_OF_TEXT, IDS) != whole
+    assert generate(model, PROMPTS, other_seed, VOCABULARY, IDS) != whole
 
 
 def test_equal_prompts_of_different_ids_are_sampled_independently() -> None:
-    responses = generate(language_model(), [PROMPTS[0]] * 4, SAMPLED, END_OF_TEXT, [1, 2, 3, 3])
+    responses = generate(language_model(), [PROMPTS[0]] * 4, SAMPLED, VOCABULARY, [1, 2, 3, 3])
     assert responses[0] != responses[1]
     assert responses[2] == responses[3]
 
@@ -215,14 +216,14 @@ def test_padding_of_the_vocabulary_is_never_chosen() -> None:
     assert model.head is not None
     model.trunk.final_norm.bias.data.fill_(1)
     model.head.weight.data[END_OF_TEXT + 1 :] = 100
-    responses = generate(model, PROMPTS, SAMPLED, END_OF_TEXT, IDS)
+    responses = generate(model, PROMPTS, SAMPLED, VOCABULARY, IDS)
     assert max(token for response in responses for token in response.input_ids) < END_OF_TEXT
 
 
 @pytest.mark.parametrize("length", [0, 24, 30])
 def test_a_prompt_without_room_for_a_response_is_named(length: int) -> None:
     with pytest.raises(UserError, match=rf"item 17: its prompt has {length} tokens.* 1 to 23"):
-        generate(language_model(), prompts([3, length]), GREEDY, END_OF_TEXT, [16, 17])
+        generate(language_model(), prompts([3, length]), GREEDY, VOCABULARY, [16, 17])
 
 
 @BOTH_PROMPTS
@@ -308,7 +309,7 @@ def test_responses_are_written_a_line_an_item(
     prompts = [tokens[row][:length].tolist() for row, length in enumerate(tokens.prompt_lengths)]
     references = [tokenizer.encode("on the mat"), []]
     with compute.autocast():
-        responses = generate(model.eval(), prompts, SAMPLED, tokenizer.end_of_text, [4, 2])
+        responses = generate(model.eval(), prompts, SAMPLED, tokenizer.vocabulary, [4, 2])
         likelihoods = response_likelihood(model, prompts, references, tokenizer.end_of_text, 2, [4, 2])
     lines = path.read_text(encoding="utf-8").splitlines()
     for line, row, response, (nll, target_tokens) in zip(lines, ROWS.to_pylist(), responses, likelihoods, strict=True):

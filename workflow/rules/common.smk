@@ -15,6 +15,7 @@ from snakemake.common import NOTHING_TO_BE_DONE_MSG
 
 from gptsmith.checkpoint.folder import config_file, weights_file
 from gptsmith.code_version import code_version
+from gptsmith.config.conventions import TOKENIZER_FILES
 from gptsmith.config.load import canonical_json, load_config
 from gptsmith.config.runs import LoRAOnly
 from gptsmith.errors import UserError
@@ -177,7 +178,7 @@ PUBLISHED_TOKENIZERS = [name for name in TOKENIZERS if name not in TRAINED_TOKEN
 
 
 def tokenizer_files(tokenizer):
-    return [f"checkpoints/tokenizers/{tokenizer}/{file}" for file in ("vocab.json", "merges.txt")]
+    return [f"checkpoints/tokenizers/{tokenizer}/{file}" for file in TOKENIZER_FILES]
 
 
 def local_files_of_tokenizer(wildcards):

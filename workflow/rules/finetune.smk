@@ -44,8 +44,7 @@ rule finetune:
             for file in (
                 "model.safetensors",
                 "config.json",
-                "vocab.json",
-                "merges.txt",
+                *TOKENIZER_FILES,
             )
         ],
         history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
@@ -93,8 +92,7 @@ use rule finetune as finetune_lora with:
             for file in (
                 "model.safetensors",
                 "config.json",
-                "vocab.json",
-                "merges.txt",
+                *TOKENIZER_FILES,
                 "adapter.safetensors",
             )
         ],

@@ -9,8 +9,7 @@ rule train_tokenizer:
     input:
         lambda wildcards: expand("data/prepared/{d}/train.parquet", d=TOKENIZERS[wildcards.tokenizer].train_on),
     output:
-        "checkpoints/tokenizers/{tokenizer}/vocab.json",
-        "checkpoints/tokenizers/{tokenizer}/merges.txt",
+        expand("checkpoints/tokenizers/{{tokenizer}}/{file}", file=TOKENIZER_FILES),
     log:
         "logs/train_tokenizer/{tokenizer}.log",
     benchmark:
@@ -31,8 +30,7 @@ rule fetch_tokenizer:
     input:
         local_files_of_tokenizer,
     output:
-        "checkpoints/tokenizers/{tokenizer}/vocab.json",
-        "checkpoints/tokenizers/{tokenizer}/merges.txt",
+        expand("checkpoints/tokenizers/{{tokenizer}}/{file}", file=TOKENIZER_FILES),
     log:
         "logs/fetch_tokenizer/{tokenizer}.log",
     benchmark:

@@ -16,8 +16,7 @@ use rule finetune as finetune_trial with:
             for file in (
                 "model.safetensors",
                 "config.json",
-                "vocab.json",
-                "merges.txt",
+                *TOKENIZER_FILES,
             )
         ],
         history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",
@@ -116,8 +115,7 @@ rule keep_chosen:
                     (
                         "model.safetensors",
                         "config.json",
-                        "vocab.json",
-                        "merges.txt",
+                        *TOKENIZER_FILES,
                     ),
                 ),
                 (
@@ -133,8 +131,7 @@ rule keep_chosen:
             for file in (
                 "model.safetensors",
                 "config.json",
-                "vocab.json",
-                "merges.txt",
+                *TOKENIZER_FILES,
             )
         ],
         history=f"results/{NAME}/{{run}}/seed-{{seed}}/history.parquet",

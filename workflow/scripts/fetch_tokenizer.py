@@ -1,11 +1,13 @@
-"""Fetch GPT-2's published vocabulary and merges, checksums verified."""
+"""Fetch a published vocabulary and its merges, checksums verified."""
 
 from pathlib import Path
 
 from gptsmith.command import argument_parser, run
+from gptsmith.config.conventions import MERGES, VOCABULARY
 from gptsmith.config.limits import Limits
 from gptsmith.config.tokenizers import Tokenizer
 from gptsmith.sources.fetch import fetch_file
+from gptsmith.tokenizer.files import write_conventions
 
 
 def main() -> None:
@@ -17,8 +19,9 @@ def main() -> None:
     arguments = parser.parse_args()
     limits = Limits.model_validate_json(arguments.limits)
     tokenizer = Tokenizer.model_validate_json(arguments.settings)
-    for sources, file in ((tokenizer.vocab, "vocab.json"), (tokenizer.merges, "merges.txt")):
+    for sources, file in ((tokenizer.vocab, VOCABULARY), (tokenizer.merges, MERGES)):
         fetch_file(sources or [], arguments.output / file, mirror=arguments.mirror or None, limits=limits)
+    write_conventions(tokenizer.conventions, arguments.output)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
 from gptsmith.checkpoint.configuration import FineTuning, is_classifier, read_architecture, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier, load_language_model, save_classifier, save_language_model
@@ -15,11 +16,12 @@ from gptsmith.checkpoint.model_card import model_card
 from gptsmith.checkpoint.names import family_of
 from gptsmith.checkpoint.tokenizer import load_checkpoint_tokenizer
 from gptsmith.config.architecture import Architecture
-from gptsmith.config.prompts import PromptStyle
+from gptsmith.config.conventions import MERGES, VOCABULARY
 from gptsmith.data.prompts import format_prompt
 from gptsmith.errors import UserError
 from gptsmith.files import read_json, write_json, write_text
-from gptsmith.tokenizer.bpe import END_OF_TEXT
+from gptsmith.tokenizer.fast import Tokenizer, Vocabulary
+from gptsmith.tokenizer.files import write_conventions
 
 MESSAGE = "\ufffc"  # stands for a message
 
@@ -67,10 +69,12 @@ def _write(checkpoint: Path, folder: Path, results: dict[str, Any] | None) -> No
         model = load_language_model(checkpoint)
         architecture = model.architecture
         save_language_model(model, folder, tokenizer.end_of_text, fine_tuning)
-        write_json(folder / "generation_config.json", _generation_config(architecture, tokenizer.end_of_text))
-        if fine_tuning is not None and fine_tuning.prompt is not None:
-            write_text(folder / "chat_template.jinja", chat_template(fine_tuning.prompt))
-    _write_tokenizer(checkpoint, folder, _max_length(architecture, fine_tuning, labels))
+        write_json(folder / "generation_config.json", _generation_config(architecture, tokenizer.vocabulary))
+        prompt = fine_tuning.prompt if fine_tuning is not None else None
+        template = chat_template(prompt) if prompt in ("alpaca", "compact") else tokenizer.conventions.chat_template
+        if template is not None:
+            write_text(folder / "chat_template.jinja", template)
+    _write_tokenizer(checkpoint, tokenizer, folder, _max_length(architecture, fine_tuning, labels))
     write_text(folder / "README.md", model_card(architecture, labels, fine_tuning, results))
 
 
@@ -81,19 +85,19 @@ def _max_length(architecture: Architecture, fine_tuning: FineTuning | None, labe
     return min(fine_tuning.max_length, architecture.context_length)
 
 
-def _generation_config(architecture: Architecture, end_of_text: int) -> dict[str, Any]:
-    padding = list(range(end_of_text + 1, architecture.vocab_size))
+def _generation_config(architecture: Architecture, vocabulary: Vocabulary) -> dict[str, Any]:
+    padding = list(range(vocabulary.size, architecture.vocab_size))
     config = {
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-        "pad_token_id": end_of_text,
+        "bos_token_id": vocabulary.end_of_text,
+        "eos_token_id": vocabulary.end_of_text,
+        "pad_token_id": vocabulary.end_of_text,
         "do_sample": False,
         "max_new_tokens": min(256, architecture.context_length // 2),
     }
     return config | ({"suppress_tokens": padding} if padding else {})
 
 
-def chat_template(prompt: PromptStyle) -> str:
+def chat_template(prompt: Literal["alpaca", "compact"]) -> str:
     """Jinja that writes messages as `gptsmith.generation.conversation` does."""
     before, after = map(json.dumps, format_prompt(MESSAGE, "", prompt).split(MESSAGE))
     return (
@@ -109,17 +113,25 @@ def chat_template(prompt: PromptStyle) -> str:
     )
 
 
-def _write_tokenizer(checkpoint: Path, folder: Path, max_length: int) -> None:
-    for name in ("vocab.json", "merges.txt"):
+def _write_tokenizer(checkpoint: Path, tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
+    for name in (VOCABULARY, MERGES):
         shutil.copyfile(checkpoint / name, folder / name)
-    whole = Tokenizer(models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt")))
-    whole.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    write_conventions(tokenizer.conventions, folder)
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    has_single_digits = tokenizer.conventions.pretokens == "smollm"
+    whole = tokenizers.Tokenizer(models.BPE.from_file(str(folder / VOCABULARY), str(folder / MERGES)))
+    whole.pre_tokenizer = (
+        pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), byte_level])
+        if has_single_digits
+        else byte_level
+    )
     whole.decoder = decoders.ByteLevel()
-    whole.add_special_tokens([END_OF_TEXT])
+    whole.add_special_tokens(list(tokenizer.byte_pairs.special_ids))
     write_text(folder / "tokenizer.json", whole.to_str(pretty=True) + "\n")
-    special = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), END_OF_TEXT)
+    special = dict.fromkeys(("bos_token", "eos_token", "pad_token", "unk_token"), tokenizer.conventions.end_of_text)
     config = {
-        "tokenizer_class": "GPT2Tokenizer",
+        # GPT2Tokenizer brings pre-tokens of its own.
+        "tokenizer_class": "PreTrainedTokenizerFast" if has_single_digits else "GPT2Tokenizer",
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": max_length,

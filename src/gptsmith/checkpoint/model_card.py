@@ -48,9 +48,13 @@ def model_card(
         if fine_tuning is not None:
             parts.append(f"Texts were cut to {fine_tuning.max_length} tokens; `truncation=True` does the same.\n")
     elif fine_tuning is not None and fine_tuning.prompt is not None:
+        wording = "the chat format of its tokenizer. It"
+        if fine_tuning.prompt != "chat":
+            wording = (
+                f"the wording `{fine_tuning.prompt}`, which the chat template writes. It has no system role and"
+            )
         parts.append(
-            f"Fine-tuned on single instructions in the wording `{fine_tuning.prompt}`, which the chat template writes. "
-            "It knows no system messages, and has not learned from conversations of several turns.\n"
+            f"Fine-tuned on single instructions in {wording} has not learned from conversations of several turns.\n"
         )
     parts.append(f"## Use\n\n```python\n{USE[task]}```\n")
     if summary is not None:

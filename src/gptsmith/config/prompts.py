@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-PromptStyle = Literal["alpaca", "compact"]
+PromptStyle = Literal["alpaca", "compact", "chat"]

@@ -4,6 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from gptsmith.config.conventions import Conventions
 from gptsmith.config.sources import Sources
 from gptsmith.config.strict import STRICT
 
@@ -18,9 +19,11 @@ class Tokenizer(BaseModel):
     vocab_size: Annotated[int, Field(ge=257)] | None = None
     """Tokens of a trained tokenizer: the 256 bytes, the merges and `<|endoftext|>`."""
     vocab: Sources | None = None
-    """Places that hold GPT-2's `vocab.json` (also called `encoder.json`)."""
+    """Places that hold a `vocab.json`, as GPT-2's (also called `encoder.json`)."""
     merges: Sources | None = None
-    """Places that hold GPT-2's `merges.txt` (also called `vocab.bpe`)."""
+    """Places that hold its `merges.txt` (also called `vocab.bpe`)."""
+    conventions: Conventions = Conventions()
+    """What `vocab` and `merges` do not say; GPT-2's when left out."""
 
     @model_validator(mode="after")
     def _trained_or_published(self) -> Self:
@@ -29,6 +32,8 @@ class Tokenizer(BaseModel):
         absent = [all(value is None for value in pair) for pair in (published, trained)]
         if (True, True) not in zip(given, absent, strict=True):
             raise ValueError("give train_on and vocab_size, or vocab and merges")
+        if self.vocab is None and "conventions" in self.model_fields_set:
+            raise ValueError("conventions: belong to vocab and merges; a tokenizer that is trained here has GPT-2's")
         return self
 
     @property

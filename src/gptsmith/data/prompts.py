@@ -5,14 +5,14 @@ https://github.com/tatsu-lab/stanford_alpaca), whose separate introduction for i
 input is left out.
 """
 
-from gptsmith.config.prompts import PromptStyle
+from typing import Literal
 
 INTRODUCTION = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
 )
 
 
-def format_prompt(instruction: str, input: str, style: PromptStyle) -> str:  # noqa: A002
+def format_prompt(instruction: str, input: str, style: Literal["alpaca", "compact"]) -> str:  # noqa: A002
     """The text that a response follows directly.
 
     `alpaca` is the introduction and a heading for each part, none for an empty `input`. `compact` is for
@@ -22,3 +22,8 @@ def format_prompt(instruction: str, input: str, style: PromptStyle) -> str:  # n
         return "".join(f"{part}\n" for part in (instruction, input, "=") if part)
     context = f"### Input:\n{input}\n\n" if input else ""
     return f"{INTRODUCTION}### Instruction:\n{instruction}\n\n{context}### Response:\n"
+
+
+def format_message(instruction: str, input: str) -> str:  # noqa: A002
+    """What a user says in a chat: the input in a paragraph of its own. Around it stands the tokenizer's own format."""
+    return "\n\n".join(part for part in (instruction, input) if part)

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
+from gptsmith.config.conventions import TOKENIZER_FILES
 from gptsmith.files import atomic_path, read_json
 
-CHECKPOINT = ("model.safetensors", "config.json", "vocab.json", "merges.txt")
+CHECKPOINT = ("model.safetensors", "config.json", *TOKENIZER_FILES)
 ADAPTER = "adapter.safetensors"
 
 

@@ -11,10 +11,10 @@ from gptsmith.checkpoint.files import load_language_model
 from gptsmith.checkpoint.tokenizer import load_checkpoint_tokenizer
 from gptsmith.config.generation import Generation
 from gptsmith.config.prompts import PromptStyle
-from gptsmith.data.prompts import format_prompt
 from gptsmith.errors import UserError
 from gptsmith.generation.stream import stream
 from gptsmith.model.heads import LanguageModel
+from gptsmith.tokenizer.chat import Message, encode_chat, encode_prompt
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.training.compute import Compute
 
@@ -67,7 +67,7 @@ def load_assistant(checkpoint: Path, prompt: PromptStyle | None, compute: Comput
     if prompt is None:
         raise UserError(
             f"{checkpoint}: config.json does not say which wording of prompts it was fine-tuned with "
-            "(a base model, or one of an earlier version).\nName it with --prompt alpaca or --prompt compact."
+            "(a base model, or one of an earlier version).\nName it with --prompt alpaca, compact or chat."
         )
     model = load_language_model(checkpoint).to(compute.device)
     return Assistant(model, load_checkpoint_tokenizer(checkpoint), prompt, compute)
@@ -78,25 +78,36 @@ def conversation_ids(
 ) -> tuple[list[int], int]:
     """Token ids that the answer to `message` follows, and how many of the `turns` before it they hold.
 
-    Each turn is as in training: prompt, answer, end-of-text. Of the turns, as many of the last are kept as leave room
-    for an answer of `max_new_tokens`, or of half of the context.
+    Each turn is as in training: prompt, answer, end-of-text; in a chat as the tokenizer's template has it. Of the
+    turns, as many of the last are kept as leave room for an answer of `max_new_tokens`, or of half of the context.
 
     Raises UserError for a message that leaves no room for an answer.
     """
-    encode, end_of_text = assistant.tokenizer.encode, assistant.tokenizer.end_of_text
-    input_ids = encode(format_prompt(message, "", assistant.prompt))
+    input_ids = _conversation_ids(assistant, [], message)
     if len(input_ids) >= assistant.context_length:
         raise UserError(
             f"the message is too long: {len(input_ids)} tokens with the words around it; the model reads "
             f"{assistant.context_length} with its answer"
         )
     room = assistant.context_length - min(max_new_tokens, assistant.context_length // 2)
-    for n_kept, turn in enumerate(reversed(turns)):
-        before = [*encode(format_prompt(turn.message, "", assistant.prompt)), *encode(turn.answer), end_of_text]
-        if len(before) + len(input_ids) > room:
-            return input_ids, n_kept
-        input_ids = before + input_ids
+    for n_kept in range(1, len(turns) + 1):
+        longer = _conversation_ids(assistant, turns[-n_kept:], message)
+        if len(longer) > room:
+            return input_ids, n_kept - 1
+        input_ids = longer
     return input_ids, len(turns)
+
+
+def _conversation_ids(assistant: Assistant, turns: Sequence[Turn], message: str) -> list[int]:
+    tokenizer = assistant.tokenizer
+    if assistant.prompt == "chat":
+        said = [part for turn in turns for part in (Message("user", turn.message), Message("assistant", turn.answer))]
+        return encode_chat(tokenizer, [*said, Message("user", message)])
+    ids: list[int] = []
+    for turn in turns:
+        ids += encode_prompt(tokenizer, turn.message, "", assistant.prompt)
+        ids += [*tokenizer.encode(turn.answer), tokenizer.end_of_text]
+    return ids + encode_prompt(tokenizer, message, "", assistant.prompt)
 
 
 def answer(assistant: Assistant, input_ids: Sequence[int], settings: Generation, item: int = 0) -> Iterator[Piece]:
@@ -108,7 +119,7 @@ def answer(assistant: Assistant, input_ids: Sequence[int], settings: Generation,
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     n_tokens = 0
     with assistant.compute.autocast():
-        for token in stream(assistant.model, input_ids, settings, assistant.tokenizer.end_of_text, item):
+        for token in stream(assistant.model, input_ids, settings, assistant.tokenizer.vocabulary, item):
             n_tokens += 1
-            yield Piece(decoder.decode(assistant.tokenizer.encoding.decode_single_token_bytes(token)), n_tokens, None)
+            yield Piece(decoder.decode(assistant.tokenizer.bytes_of(token)), n_tokens, None)
     yield Piece(decoder.decode(b"", final=True), n_tokens, "length" if n_tokens == longest else "stop")

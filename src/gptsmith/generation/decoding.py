@@ -13,6 +13,7 @@ from gptsmith.errors import UserError
 from gptsmith.generation.sampling import choose
 from gptsmith.model.heads import LanguageModel
 from gptsmith.model.kv_cache import KeyValueCache
+from gptsmith.tokenizer.fast import Vocabulary
 from gptsmith.training.examples import common_beginning
 
 
@@ -46,7 +47,7 @@ def new_row(prompt: Sequence[int], settings: Generation, item: int, context_leng
     return Row(list(prompt), len(prompt), np.random.default_rng((settings.seed, item)), longest)
 
 
-def steps(model: LanguageModel, rows: list[Row], settings: Generation, end_of_text: int) -> Iterator[None]:
+def steps(model: LanguageModel, rows: list[Row], settings: Generation, vocabulary: Vocabulary) -> Iterator[None]:
     """Extend every row until it is finished; pauses after each step.
 
     No row is padded: all are at the same position at all times. A step goes as far as every row's
@@ -62,10 +63,10 @@ def steps(model: LanguageModel, rows: list[Row], settings: Generation, end_of_te
         input_ids = torch.tensor([row.tokens[cache.length : known] for row in rows], device=device)
         last_hidden_state = model.trunk(input_ids, cache)[:, -1]
         at_end = [index for index, row in enumerate(rows) if len(row.tokens) == known]
-        logits = float32_logits(model, last_hidden_state[at_end])[:, : end_of_text + 1]
+        logits = float32_logits(model, last_hidden_state[at_end])[:, : vocabulary.size]
         tokens = choose(logits, settings, [rows[index].random for index in at_end])
         for index, token in zip(at_end, tokens.tolist(), strict=True):
-            rows[index].add(token, end_of_text)
+            rows[index].add(token, vocabulary.end_of_text)
         yield
         unfinished = _closed_up([row.finish_reason is None for row in rows])
         if len(unfinished) < len(rows):

@@ -10,6 +10,7 @@ import torch
 from gptsmith.config.generation import Generation
 from gptsmith.generation.decoding import new_row, steps
 from gptsmith.model.heads import LanguageModel
+from gptsmith.tokenizer.fast import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,13 @@ def generate(
     model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     settings: Generation,
-    end_of_text: int,
+    vocabulary: Vocabulary,
     ids: Sequence[int],
 ) -> list[Generated]:
     """A response to each of `prompts` (token ids), in their order; `model` in evaluation mode.
 
     ids: a number for each prompt that names it in errors and, with settings.seed, gives it a random
-    stream of its own: what it is answered does not depend on how prompts are batched. Tokens above
-    `end_of_text` are padding of the vocabulary and never chosen.
+    stream of its own: what it is answered does not depend on how prompts are batched.
 
     Raises UserError for a prompt of no tokens, and for one that leaves no room for a response.
     """
@@ -46,6 +46,6 @@ def generate(
     n_batches = math.ceil(len(rows) / settings.batch_size)
     for batch in range(n_batches):
         first, stop = (len(rows) * number // n_batches for number in (batch, batch + 1))
-        for _ in steps(model, by_length[first:stop], settings, end_of_text):
+        for _ in steps(model, by_length[first:stop], settings, vocabulary):
             pass
     return [Generated(row.tokens[row.n_prompt :], row.finish_reason or "length") for row in rows]

@@ -42,11 +42,10 @@ def write_responses(
     references = [tokens[row][length:].tolist() for row, length in enumerate(tokens.prompt_lengths)]
 
     model.eval().to(compute.device)
-    end_of_text = tokenizer.end_of_text
     # Around everything: in one context, autocast converts each weight once instead of at every step.
     with compute.autocast():
-        likelihoods = response_likelihood(model, prompts, references, end_of_text, settings.batch_size, ids)
-        responses = generate(model, prompts, settings, end_of_text, ids)
+        likelihoods = response_likelihood(model, prompts, references, tokenizer.end_of_text, settings.batch_size, ids)
+        responses = generate(model, prompts, settings, tokenizer.vocabulary, ids)
     lines = []
     for entry, response, (nll, target_tokens) in zip(entries, responses, likelihoods, strict=True):
         line = {

@@ -16,7 +16,7 @@ import numpy as np
 import regex
 
 from gptsmith.inspection.table import MOST_BYTES, MOST_ROWS
-from gptsmith.tokenizer.bpe import PRETOKEN_PATTERN, train
+from gptsmith.tokenizer.bpe import PRETOKEN_PATTERNS, train
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 
@@ -91,7 +91,7 @@ def measure(texts: Iterable[str], rows: int) -> Measured:
 def _vocab_size(sample: list[str], rows: int) -> int:
     """Every different pre-token ends as a token, so there are at least as many merges; half of them, because the
     training split has not all."""
-    words = {match.group() for text in sample for match in regex.finditer(PRETOKEN_PATTERN, text)}
+    words = {match.group() for text in sample for match in regex.finditer(PRETOKEN_PATTERNS["gpt2"], text)}
     possible = 257 + sum(len(word.encode()) > 1 for word in words) // 2
     sizes = (4096, 2048, 1024, 512) if rows >= 50_000 else (2048, 1024, 512)
     return next((size for size in sizes if size <= possible), possible)

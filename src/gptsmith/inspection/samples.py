@@ -15,9 +15,10 @@ from gptsmith.config.sources import Source
 from gptsmith.config.tokenizers import Tokenizer as TokenizerSettings
 from gptsmith.data.mechanical import generate
 from gptsmith.data.parts import read_examples
-from gptsmith.data.prompts import format_prompt
+from gptsmith.data.prompts import format_message, format_prompt
 from gptsmith.errors import UserError
 from gptsmith.tokenizer.bpe import train
+from gptsmith.tokenizer.chat import encode_prompt
 from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 
@@ -107,7 +108,7 @@ def read_sample(path: Path, dataset: Dataset, test: Path | None) -> Sample:
             break
         if isinstance(dataset, InstructionDataset):
             pairs = zip(columns["instruction"], columns["input"], strict=True)
-            prompts += [format_prompt(instruction, given, dataset.prompt) for instruction, given in pairs]
+            prompts += [_prompt(instruction, given, dataset) for instruction, given in pairs]
             texts += columns["output"]
         else:
             texts += columns["text"]
@@ -121,10 +122,17 @@ def read_sample(path: Path, dataset: Dataset, test: Path | None) -> Sample:
         drawn = generate(train=wanted.train, validation=wanted.validation, test=wanted.test, seed=0)
         generated = {split: len(items) for split, items in drawn.items()}
         items = [item for split in drawn.values() for item in split]
-        prompts += [format_prompt(item.instruction, item.input, dataset.prompt) for item in items]
+        prompts += [_prompt(item.instruction, item.input, dataset) for item in items]
         texts += [item.output for item in items]
         rows += len(items)
     return Sample(prompts or [""] * len(texts), texts, rows, is_estimated, test_rows, size, generated)
+
+
+def _prompt(instruction: str, given: str, dataset: InstructionDataset) -> str:
+    """Without what a chat template puts around it, which only the tokenizer knows."""
+    if dataset.prompt == "chat":
+        return format_message(instruction, given)
+    return format_prompt(instruction, given, dataset.prompt)
 
 
 def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> dict[str, Lengths]:
@@ -132,7 +140,7 @@ def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> di
     tokenizer = _tokenizer(name, config.tokenizers[name], samples)
     return {
         dataset: Lengths(
-            _lengths(sample.prompts, tokenizer),
+            _lengths(sample.prompts, tokenizer) + _around(config.datasets[dataset], tokenizer),
             _lengths(sample.texts, tokenizer),
             sample.rows,
             sample.is_estimated,
@@ -141,6 +149,13 @@ def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> di
         )
         for dataset, sample in samples.items()
     }
+
+
+def _around(dataset: Dataset, tokenizer: Tokenizer | None) -> int:
+    """Tokens that a chat template adds to a prompt."""
+    if tokenizer is None or not isinstance(dataset, InstructionDataset) or dataset.prompt != "chat":
+        return 0
+    return len(encode_prompt(tokenizer, "", "", "chat"))
 
 
 def _tokenizer(name: str, settings: TokenizerSettings, samples: Mapping[str, Sample]) -> Tokenizer | None:

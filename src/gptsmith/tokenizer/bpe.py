@@ -8,14 +8,16 @@ section 2.2) starts from the 256 bytes of UTF-8 instead of from characters, so t
 language is ever out of vocabulary, and keeps merges inside "pre-tokens" (words with the space before
 them, numbers, runs of punctuation), so that "dog", "dog!" and "dog?" do not each become a token.
 
-Ids: 0-255 are the bytes, 256 + i is the token that the i-th merge makes, and the last id is
-`<|endoftext|>`, which marks the border between documents and which no text encodes to.
+Ids: first the bytes, then the token that each merge makes, in order. Special tokens, to which no text encodes, come
+before or after all of these: GPT-2 has one, `<|endoftext|>`, which marks the border between documents, as its last id;
+SmolLM2 begins with 17.
 
 This module is the reference, written to be read. `gptsmith.tokenizer.fast` gives the same ids sooner.
 """
 
 import hashlib
 import heapq
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,14 +27,19 @@ from itertools import pairwise
 import numpy as np
 import regex
 
+from gptsmith.config.conventions import Conventions
 from gptsmith.errors import UserError
 
 END_OF_TEXT = "<|endoftext|>"
+GPT2 = Conventions()
 
-# GPT-2's borders: English clitics, letters, digits, other symbols (each with at most one space in front),
-# and white space, of which a run leaves its last character to the word that follows.
-PRETOKEN_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-_PRETOKEN = regex.compile(PRETOKEN_PATTERN)
+PRETOKEN_PATTERNS = {
+    # English clitics, letters, digits, other symbols (each with at most one space in front), and white space, of which
+    # a run leaves its last character to the word that follows.
+    "gpt2": r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+""",
+    # The same within what is between digits: so a digit takes no space in front, and a run before one is kept whole.
+    "smollm": r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N}])|\s+""",
+}
 
 Pair = tuple[int, int]
 
@@ -52,58 +59,80 @@ CHARACTER_TO_BYTE = {character: byte for byte, character in BYTE_TO_CHARACTER.it
 
 @dataclass(frozen=True)
 class BytePairEncoding:
-    """A tokenizer: the bytes in the order of their ids, and the merges in the order they were learned.
+    """A tokenizer: bytes in the order of their ids, merges in the order they were learned, and special tokens.
 
-    The i-th merge is a pair of ids below 256 + i and makes token 256 + i.
+    A merge is a pair of ids below that of the token it makes. Vocabularies made of much text may leave out bytes that
+    it never has; where a text has one all the same, it is lost.
     """
 
     alphabet: bytes
     merges: tuple[Pair, ...]
+    special_before: tuple[str, ...] = ()
+    """Special tokens whose ids come before those of the bytes."""
+    special_after: tuple[str, ...] = (END_OF_TEXT,)
+    """Special tokens whose ids come after those of the merges."""
+    conventions: Conventions = GPT2
 
     @cached_property
     def tokens(self) -> list[bytes]:
-        """The bytes that each id stands for; the last is `<|endoftext|>`."""
-        tokens = [bytes([byte]) for byte in self.alphabet]
+        """The bytes that each id stands for; a special token's are those of its name."""
+        tokens = [*(name.encode() for name in self.special_before), *(bytes([byte]) for byte in self.alphabet)]
         for left, right in self.merges:
             tokens.append(tokens[left] + tokens[right])
-        return [*tokens, END_OF_TEXT.encode()]
+        return [*tokens, *(name.encode() for name in self.special_after)]
+
+    @property
+    def first_merged(self) -> int:
+        """The id that the first merge makes."""
+        return len(self.special_before) + len(self.alphabet)
+
+    @cached_property
+    def special_ids(self) -> dict[str, int]:
+        first_after = self.first_merged + len(self.merges)
+        after = {name: i for i, name in enumerate(self.special_after, first_after)}
+        return {name: i for i, name in enumerate(self.special_before)} | after
 
     @cached_property
     def merged_ids(self) -> dict[Pair, int]:
         """What a pair becomes. The smaller the id, the earlier the merge: ids serve as ranks."""
-        return {pair: 256 + i for i, pair in enumerate(self.merges)}
+        return {pair: i for i, pair in enumerate(self.merges, self.first_merged)}
 
     @cached_property
     def byte_ids(self) -> dict[int, int]:
-        return {byte: i for i, byte in enumerate(self.alphabet)}
+        return {byte: i for i, byte in enumerate(self.alphabet, len(self.special_before))}
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over alphabet and merges: equal for two tokenizers exactly when all their ids are."""
-        return hashlib.sha256(self.alphabet + np.array(self.merges, dtype="<u4").tobytes()).hexdigest()
+        """SHA-256 over all that ids rest on: equal for two tokenizers exactly when all their ids are."""
+        names = (self.special_before, self.special_after, self.conventions.pretokens, self.conventions.end_of_text)
+        merges = np.array(self.merges, dtype="<u4").tobytes()
+        return hashlib.sha256(json.dumps(names).encode() + self.alphabet + merges).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`. `<|endoftext|>` in a text is text like any other.
+        """Ids of `text`. A special token's name in a text is text like any other.
 
         Raises UserError for a lone surrogate, which UTF-8 cannot hold.
         """
-        return [i for pretoken in _pretokens(text) for i in self.encode_bytes(pretoken.encode())]
+        pretokens = _pretokens(text, PRETOKEN_PATTERNS[self.conventions.pretokens])
+        return [i for pretoken in pretokens for i in self.encode_bytes(pretoken.encode())]
 
     def encode_bytes(self, pretoken: bytes) -> list[int]:
         """Ids of one pre-token: of the merges that apply the earliest learned, until none applies."""
-        ids = [self.byte_ids[byte] for byte in pretoken]
+        ids = [self.byte_ids[byte] for byte in pretoken if byte in self.byte_ids]
         while applicable := [self.merged_ids[pair] for pair in pairwise(ids) if pair in self.merged_ids]:
             earliest = min(applicable)
-            ids = _merge(ids, self.merges[earliest - 256], earliest)
+            ids = _merge(ids, self.merges[earliest - self.first_merged], earliest)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`; bytes that are not UTF-8, as when a character was cut in two, become U+FFFD.
+        """Text of `ids`, to which special tokens add nothing; bytes that are not UTF-8, as when a character was cut in
+        two, become U+FFFD.
 
         Raises ValueError for a number that is no id.
         """
         check_ids(ids, len(self.tokens))
-        return b"".join(self.tokens[i] for i in ids).decode("utf-8", errors="replace")
+        special = self.special_ids.values()
+        return b"".join(self.tokens[i] for i in ids if i not in special).decode("utf-8", errors="replace")
 
 
 def train(texts: Iterable[str], vocab_size: int) -> BytePairEncoding:
@@ -118,7 +147,7 @@ def train(texts: Iterable[str], vocab_size: int) -> BytePairEncoding:
         raise UserError(f"vocab_size {vocab_size}: the 256 bytes and {END_OF_TEXT} alone are 257 tokens")
 
     # A pre-token that occurs a thousand times is merged once and counted a thousand times.
-    frequencies = Counter(pretoken for text in texts for pretoken in _pretokens(text))
+    frequencies = Counter(pretoken for text in texts for pretoken in _pretokens(text, PRETOKEN_PATTERNS["gpt2"]))
     alphabet = bytes(BYTE_TO_CHARACTER)
     byte_ids = {byte: i for i, byte in enumerate(alphabet)}
     words = [[byte_ids[byte] for byte in pretoken.encode()] for pretoken in frequencies]
@@ -176,9 +205,9 @@ def _merge(ids: list[int], pair: Pair, new_id: int) -> list[int]:
     return merged
 
 
-def _pretokens(text: str) -> Iterable[str]:
+def _pretokens(text: str, pattern: str) -> Iterable[str]:
     check_text(text)
-    return (match.group() for match in _PRETOKEN.finditer(text))
+    return (match.group() for match in regex.finditer(pattern, text))
 
 
 def check_text(text: str) -> None:

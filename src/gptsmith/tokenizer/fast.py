@@ -13,9 +13,10 @@ from pathlib import Path
 import regex
 import tiktoken
 
+from gptsmith.config.conventions import MERGES, VOCABULARY, Conventions
 from gptsmith.errors import UserError
-from gptsmith.tokenizer.bpe import END_OF_TEXT, PRETOKEN_PATTERN, check_ids, check_text
-from gptsmith.tokenizer.files import read_tokenizer
+from gptsmith.tokenizer.bpe import PRETOKEN_PATTERNS, BytePairEncoding, check_ids, check_text
+from gptsmith.tokenizer.files import read_conventions, read_tokenizer
 
 # Matching a longer run of white space overflows the stack of tiktoken's regular-expression engine.
 _LONGEST_WHITE_SPACE = 900_000
@@ -28,12 +29,29 @@ _BORDER = regex.compile(r"\S(?=[ \n])")
 
 
 @dataclass(frozen=True)
+class Vocabulary:
+    """The ids that a model may choose from; those from `size` on are padding of its own vocabulary."""
+
+    size: int
+    end_of_text: int
+
+
+@dataclass(frozen=True)
 class Tokenizer:
     """Text to ids and back."""
 
     name: str
-    content_hash: str
     encoding: tiktoken.Encoding
+    byte_pairs: BytePairEncoding
+    """The reference, of which `encoding` makes the ids sooner."""
+
+    @property
+    def content_hash(self) -> str:
+        return self.byte_pairs.content_hash
+
+    @property
+    def conventions(self) -> Conventions:
+        return self.byte_pairs.conventions
 
     @property
     def vocab_size(self) -> int:
@@ -41,11 +59,15 @@ class Tokenizer:
 
     @property
     def end_of_text(self) -> int:
-        """The id of `<|endoftext|>`: the last one."""
-        return self.encoding.eot_token
+        """The id after a text or an answer."""
+        return self.byte_pairs.special_ids[self.conventions.end_of_text]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.vocab_size, self.end_of_text)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text`. `<|endoftext|>` in a text is text like any other.
+        """Ids of `text`. A special token's name in a text is text like any other.
 
         Raises UserError for a lone surrogate, and for 900,000 characters of white space in a row.
         """
@@ -61,19 +83,32 @@ class Tokenizer:
                         f"at least {_LONGEST_WHITE_SPACE:,} characters of white space in a row, "
                         f"from character {blank.start() + 1} of a text: shorten them"
                     )
-        return map(self.encoding.encode_ordinary, _pieces(text))
+        return map(self._encode_piece, _pieces(text))
+
+    def _encode_piece(self, text: str) -> list[int]:
+        # tiktoken breaks off at a byte that the vocabulary does not have.
+        if len(alphabet := self.byte_pairs.alphabet) < 256 and text.encode().translate(None, alphabet):
+            return self.byte_pairs.encode(text)
+        return self.encoding.encode_ordinary(text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of `ids`; bytes that are not UTF-8, as when a character was cut in two, become U+FFFD.
+        """Text of `ids`, to which special tokens add nothing; bytes that are not UTF-8, as when a character was cut in
+        two, become U+FFFD.
 
         Raises ValueError for a number that is no id.
         """
         check_ids(ids, self.vocab_size)
-        return self.encoding.decode(ids, errors="replace")
+        return b"".join(map(self.bytes_of, ids)).decode("utf-8", errors="replace")
+
+    def bytes_of(self, token: int) -> bytes:
+        """What one id adds to a text."""
+        if token in self.byte_pairs.special_ids.values():
+            return b""
+        return self.encoding.decode_single_token_bytes(token)
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut a long text only where `PRETOKEN_PATTERN` always does, whatever stands around."""
+    """Cut a long text only where all `PRETOKEN_PATTERNS` do, whatever stands around."""
     start = 0
     while start < len(text):
         border = _BORDER.search(text, start + _PIECE)
@@ -83,13 +118,13 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def load_tokenizer(folder: Path, name: str) -> Tokenizer:
-    """Load the vocab.json and merges.txt of `folder`; raises UserError as `read_tokenizer` does."""
-    byte_pairs = read_tokenizer(folder / "vocab.json", folder / "merges.txt")
-    *mergeable, _ = byte_pairs.tokens
+    """Load the tokenizer files of `folder`; raises UserError as `read_tokenizer` and `read_conventions` do."""
+    byte_pairs = read_tokenizer(folder / VOCABULARY, folder / MERGES, read_conventions(folder))
+    special = byte_pairs.special_ids
     encoding = tiktoken.Encoding(
         name,
-        pat_str=PRETOKEN_PATTERN,
-        mergeable_ranks={token: i for i, token in enumerate(mergeable)},
-        special_tokens={END_OF_TEXT: len(mergeable)},
+        pat_str=PRETOKEN_PATTERNS[byte_pairs.conventions.pretokens],
+        mergeable_ranks={token: i for i, token in enumerate(byte_pairs.tokens) if i not in special.values()},
+        special_tokens=special,
     )
-    return Tokenizer(name, byte_pairs.content_hash, encoding)
+    return Tokenizer(name, encoding, byte_pairs)

@@ -1,6 +1,7 @@
-"""GPT-2's tokenizer files: vocab.json (token -> id) and merges.txt (one merge a line, in order).
+"""A tokenizer's files: GPT-2's vocab.json (token -> id) and merges.txt (one merge a line, in order), and what those
+two do not say in tokenizer_settings.json (gptsmith.config.conventions).
 
-They are what Hugging Face's GPT-2 tokenizers load. OpenAI published the same two under the names
+The two are what Hugging Face's GPT-2 tokenizers load. OpenAI published them under the names
 encoder.json and vocab.bpe. Tokens are spelled in the visible characters of `bpe.BYTE_TO_CHARACTER`.
 
 The files may come from anywhere, so reading them checks all that the ids rest on. In particular a
@@ -9,38 +10,81 @@ looking up the ranks of byte strings, as tiktoken does, choose the same merges a
 """
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from gptsmith.config.conventions import MERGES, SETTINGS, VOCABULARY, Conventions
 from gptsmith.errors import UserError
 from gptsmith.files import read_json, write_json, write_text
-from gptsmith.tokenizer.bpe import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, END_OF_TEXT, BytePairEncoding, Pair
+from gptsmith.tokenizer.bpe import BYTE_TO_CHARACTER, CHARACTER_TO_BYTE, GPT2, BytePairEncoding, Pair
+
+# UTF-8 has no 0xC0, 0xC1 and 0xF5-0xFF; the other bytes that may be missing are control characters and the first ones
+# of characters that are not assigned, or for private use.
+NEEDED_BYTES = {*b"\t\n\r", *range(0x20, 0x7F), *range(0x80, 0xC0), *range(0xC2, 0xF1)}
 
 
 def write_tokenizer(encoding: BytePairEncoding, folder: Path) -> None:
-    """Write vocab.json and merges.txt into `folder`."""
-    spelled = ["".join(BYTE_TO_CHARACTER[byte] for byte in token) for token in encoding.tokens[:-1]]
-    write_json(folder / "vocab.json", {token: i for i, token in enumerate([*spelled, END_OF_TEXT])})
+    """Write the three files into `folder`."""
+    special = encoding.special_ids.values()
+    spelled = [
+        token.decode() if i in special else "".join(BYTE_TO_CHARACTER[byte] for byte in token)
+        for i, token in enumerate(encoding.tokens)
+    ]
+    write_json(folder / VOCABULARY, {token: i for i, token in enumerate(spelled)})
     lines = [f"{spelled[left]} {spelled[right]}" for left, right in encoding.merges]
-    write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *lines, ""]))
+    write_text(folder / MERGES, "\n".join(["#version: 0.2", *lines, ""]))
+    write_conventions(encoding.conventions, folder)
 
 
-def read_tokenizer(vocabulary: Path, merges: Path) -> BytePairEncoding:
+def write_conventions(conventions: Conventions, folder: Path) -> None:
+    write_json(folder / SETTINGS, conventions.model_dump())
+
+
+def read_conventions(folder: Path) -> Conventions:
+    """GPT-2's where the folder has its two files alone. Raises UserError for a damaged file."""
+    path = folder / SETTINGS
+    if not path.exists():
+        return GPT2
+    try:
+        return Conventions.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def read_tokenizer(vocabulary: Path, merges: Path, conventions: Conventions = GPT2) -> BytePairEncoding:
     """Read a vocab.json (or encoder.json) and its merges.txt (or vocab.bpe).
 
-    Raises UserError, naming the file and the entry or line, when they are not a byte-level BPE whose
-    first 256 ids are the bytes, whose i-th merge makes id 256 + i, and whose last id is `<|endoftext|>`.
+    Raises UserError, naming the file and the entry or line, when they are not a byte-level BPE whose ids are those
+    of special tokens, then bytes, then what the merges make in their order, then other special tokens, among which
+    is `conventions.end_of_text`.
     """
     for path in (vocabulary, merges):
         if not path.is_file():
-            raise UserError(f"{path}: no such file; a tokenizer is a vocab.json and a merges.txt")
+            raise UserError(f"{path}: no such file; a tokenizer is a {VOCABULARY} and a {MERGES}")
     ids = _read_ids(vocabulary)
-    encoding = BytePairEncoding(
-        alphabet=bytes(CHARACTER_TO_BYTE[character] for character in list(ids)[:256]),
-        merges=_read_merges(merges, ids, vocabulary),
+    tokens = list(ids)
+    before = tuple(takewhile(lambda token: token not in CHARACTER_TO_BYTE, tokens))
+    alphabet = bytes(
+        CHARACTER_TO_BYTE[token] for token in takewhile(lambda token: token in CHARACTER_TO_BYTE, tokens[len(before) :])
     )
+    if not set(alphabet) >= NEEDED_BYTES:
+        raise UserError(f"{vocabulary}: the 256 bytes must stand side by side: this is not a byte-level vocabulary")
+    pairs = _read_merges(merges, ids, len(before) + len(alphabet), vocabulary)
+    after = tuple(tokens[len(before) + len(alphabet) + len(pairs) :])
+    special = {conventions.end_of_text, *conventions.other_special_tokens}
+    if missing := special - {*before, *after}:
+        raise UserError(f"{vocabulary}: no special token {min(missing)} besides the bytes and what {merges.name} makes")
+    if unknown := [token for token in (*before, *after) if token not in special]:
+        raise UserError(
+            f"{merges}: no line makes {unknown[0]!r} of {vocabulary}, which is no byte and no special token "
+            f"({', '.join(sorted(special)[:5])}): the file is not whole"
+        )
+    encoding = BytePairEncoding(alphabet, pairs, before, after, conventions)
     if (torn := find_torn_token(encoding)) is not None:
-        raise UserError(f"{merges}: merging never leads to token {torn} ({list(ids)[torn]!r}): the file is damaged")
+        raise UserError(f"{merges}: merging never leads to token {torn} ({tokens[torn]!r}): the file is damaged")
     return encoding
 
 
@@ -50,7 +94,7 @@ def find_torn_token(encoding: BytePairEncoding) -> int | None:
     It is one whose halves never meet, because an earlier merge joins a part at the end of the left
     half with a part at the start of the right half, while both parts exist.
     """
-    for token, (left, right) in enumerate(encoding.merges, start=256):
+    for token, (left, right) in enumerate(encoding.merges, encoding.first_merged):
         for (a, a_until), (b, b_until) in product(_edge(encoding, left, token, 1), _edge(encoding, right, token, 0)):
             across = encoding.merged_ids.get((a, b), token)
             if across < a_until and across <= b_until:  # of equal pairs the left one is merged first
@@ -62,8 +106,8 @@ def _edge(encoding: BytePairEncoding, part: int, until: int, side: int) -> Itera
     """What stands at one edge (`side` 0: left, 1: right) while `part` is built, last first, each with the merge that
     ends it."""
     yield part, until
-    while part >= 256:
-        part, until = encoding.merges[part - 256][side], part
+    while part >= encoding.first_merged:
+        part, until = encoding.merges[part - encoding.first_merged][side], part
         yield part, until
 
 
@@ -76,15 +120,10 @@ def _read_ids(path: Path) -> dict[str, int]:
     for expected, (token, i) in enumerate(ids.items()):
         if i != expected:
             raise UserError(f"{path}: token {token!r} has id {i} where {expected} is next: ids must be 0, 1, 2, ...")
-    tokens = list(ids)
-    if tokens[-1:] != [END_OF_TEXT]:
-        raise UserError(f"{path}: the last id must be that of {END_OF_TEXT}")
-    if set(tokens[:256]) != set(CHARACTER_TO_BYTE):
-        raise UserError(f"{path}: ids 0 to 255 must be the 256 bytes: this is not a byte-level vocabulary")
     return ids
 
 
-def _read_merges(path: Path, ids: dict[str, int], vocabulary: Path) -> tuple[Pair, ...]:
+def _read_merges(path: Path, ids: dict[str, int], first_merged: int, vocabulary: Path) -> tuple[Pair, ...]:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
@@ -93,7 +132,7 @@ def _read_merges(path: Path, ids: dict[str, int], vocabulary: Path) -> tuple[Pai
     merges: list[Pair] = []
     for number, line in enumerate(lines[header:], start=1 + header):
         parts = line.split(" ")
-        made = 256 + len(merges)
+        made = first_merged + len(merges)
         if len(parts) != 2 or not all(parts):
             raise UserError(f"{path}, line {number}: expected two tokens with a space between them, found {line!r}")
         for part in parts:
@@ -104,6 +143,4 @@ def _read_merges(path: Path, ids: dict[str, int], vocabulary: Path) -> tuple[Pai
                 f"{path}, line {number}: makes {''.join(parts)!r}, which must have id {made} in {vocabulary}"
             )
         merges.append((ids[parts[0]], ids[parts[1]]))
-    if len(merges) != len(ids) - 257:
-        raise UserError(f"{path}: has {len(merges)} merges; {vocabulary} with {len(ids)} tokens needs {len(ids) - 257}")
     return tuple(merges)

@@ -1,7 +1,7 @@
 """The stage that turns a prepared dataset into token files."""
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset, TextDataset
 from gptsmith.data.prepared import SPLITS, count_row_groups, read_report, read_row_groups
-from gptsmith.data.prompts import format_prompt
 from gptsmith.data.shards import WHOLE, Shard
 from gptsmith.errors import UserError
 from gptsmith.files import atomic_path
+from gptsmith.tokenizer.chat import encode_prompt
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.tokenizer.processes import map_in_order
 from gptsmith.tokenizer.tokens import SCHEMAS, token_schema
@@ -109,37 +109,38 @@ def _encode(
                     f"{source}, id {batch['id'][row]}: label {columns['label'][row]!r} is not in the dataset's report. "
                     "Prepare the dataset again."
                 )
-            input_ids, _ = _encode_texts(zip(columns["text"], strict=True), chunk, tokenizer)
-            encoded = [input_ids, labels]
+            encoded = [_id_lists(tokenizer.encode_pieces, [columns["text"]], chunk), labels]
         case InstructionDataset():
-            prompts = map(partial(format_prompt, style=dataset.prompt), columns["instruction"], columns["input"])
-            encoded = [*_encode_texts(zip(prompts, columns["output"], strict=True), chunk, tokenizer)]
+            prompt_lengths = array("i")
+
+            def encode(instruction: str, given: str, output: str) -> Iterator[list[int]]:
+                prompt = encode_prompt(tokenizer, instruction, given, dataset.prompt)
+                prompt_lengths.append(len(prompt))
+                yield prompt
+                yield from tokenizer.encode_pieces(output)
+
+            asked = [columns[name] for name in ("instruction", "input", "output")]
+            encoded = [_id_lists(encode, asked, chunk), _int32(prompt_lengths)]
         case TextDataset():
-            input_ids, _ = _encode_texts(zip(columns["text"], strict=True), chunk, tokenizer)
-            encoded = [input_ids]
+            encoded = [_id_lists(tokenizer.encode_pieces, [columns["text"]], chunk)]
     return source, pa.record_batch([batch["id"], *encoded], schema=schema)
 
 
-def _encode_texts(
-    rows: Iterable[Sequence[str]], chunk: Chunk, tokenizer: Tokenizer
-) -> tuple[pa.ListArray, pa.Int32Array]:
-    """The ids of each row's texts, one text after another, and how many of them are the first text's.
+def _id_lists(encode: Callable[..., Iterable[list[int]]], columns: Sequence[list[str]], chunk: Chunk) -> pa.ListArray:
+    """The ids of each row, of which `encode` gives some at a time.
 
-    Arrays, because Arrow takes them as they are; a list it would look through id by id.
+    An array, because Arrow takes it as it is; a list it would look through id by id.
     """
-    values, ends, first_lengths = array("i"), array("i", [0]), array("i")
-    for row, texts in enumerate(rows):
+    values, ends = array("i"), array("i", [0])
+    for row, texts in enumerate(zip(*columns, strict=True)):
         try:
-            for number, text in enumerate(texts):
-                for ids in tokenizer.encode_pieces(text):
-                    values.fromlist(ids)
-                if number == 0:
-                    first_lengths.append(len(values) - ends[-1])
+            for ids in encode(*texts):
+                values.fromlist(ids)
         except UserError as error:
             source, batch = chunk
             raise UserError(f"{source}, id {batch['id'][row]}: {error}") from error
         ends.append(len(values))
-    return pa.ListArray.from_arrays(_int32(ends), _int32(values)), _int32(first_lengths)
+    return pa.ListArray.from_arrays(_int32(ends), _int32(values))
 
 
 def _int32(values: "array[int]") -> pa.Int32Array:

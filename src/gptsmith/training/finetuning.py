@@ -18,6 +18,7 @@ from gptsmith.checkpoint.files import (
     save_classifier,
     save_language_model,
 )
+from gptsmith.config.conventions import TOKENIZER_FILES
 from gptsmith.config.runs import LoRAOnly, Run
 from gptsmith.data.subsets import nested_subset
 from gptsmith.files import atomic_path
@@ -175,7 +176,7 @@ def finetune(
     else:
         adapter.unlink(missing_ok=True)  # of a training with other settings
     task.save(outputs.checkpoint, FineTuning.model_validate({"max_length": max_length, "prompt": splits[0].prompt}))
-    for file in ("vocab.json", "merges.txt"):
+    for file in TOKENIZER_FILES:
         with atomic_path(outputs.checkpoint / file) as temporary:
             shutil.copyfile(inputs.tokenizer / file, temporary)
     write_history(outputs.history, course.history)
