@@ -449,3 +449,19 @@ def test_a_validated_config_cannot_be_changed() -> None:
 def test_conversations_stand_alone(keys: dict[str, Any], problem: str) -> None:
     dataset = {"task": "instruction", "sources": [{"path": "chat.jsonl"}], "format": {"type": "jsonl"}, **keys}
     assert problems(changed("datasets.chat", dataset)) == [f"datasets.chat: {problem}"]
+
+
+def test_a_chat_needs_a_tokenizer_with_a_template() -> None:
+    place = "datasets.questions.prompt"
+    assert problems(changed(place, "chat")) == [
+        "runs.assistant.dataset: questions has prompt: chat, but the tokenizer published no chat template; "
+        "use alpaca or compact, or give tokenizers.published.conventions.chat_template"
+    ]
+    config = changed(place, "chat")
+    config["tokenizers"]["published"]["conventions"] = {"chat_template": "{{ messages }}", "end_of_text": "</s>"}
+    assert load_config(config).tokenizers["published"].conventions.end_of_text == "</s>"
+
+
+def test_conventions_are_those_of_published_files() -> None:
+    (problem,) = problems(changed("tokenizers.trained.conventions", {"pretokens": "smollm"}))
+    assert problem.startswith("tokenizers.trained: conventions: belong to vocab and merges")

@@ -50,9 +50,7 @@ def model_card(
     elif fine_tuning is not None and fine_tuning.prompt is not None:
         wording = "the chat format of its tokenizer. It"
         if fine_tuning.prompt != "chat":
-            wording = (
-                f"the wording `{fine_tuning.prompt}`, which the chat template writes. It has no system role and"
-            )
+            wording = f"the wording `{fine_tuning.prompt}`, which the chat template writes. It has no system role and"
         parts.append(
             f"Fine-tuned on single instructions in {wording} has not learned from conversations of several turns.\n"
         )

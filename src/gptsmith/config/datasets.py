@@ -171,7 +171,8 @@ class InstructionDataset(BaseModel):
     category: str | None = None
     """Column with the category that results are broken down by; null when the file has none."""
     prompt: PromptStyle = "alpaca"
-    """Wording around the instruction: `alpaca` is Stanford Alpaca's, `compact` a single line, for small models."""
+    """Wording around the instruction: `alpaca` is Stanford Alpaca's, `compact` a single line, for small models, `chat`
+    the format of the tokenizer's own chat template: what a model that was trained to chat expects."""
     mechanical: MechanicalItems | None = None
     """Questions with one right answer, generated and added to the splits."""
     incomplete: Incomplete = "refuse"

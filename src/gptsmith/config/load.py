@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 import pydantic
 from pydantic import BaseModel, Field, NonNegativeInt, StringConstraints, model_validator
 
-from gptsmith.config.datasets import Dataset
+from gptsmith.config.datasets import Dataset, InstructionDataset
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.config.execution import Execution
 from gptsmith.config.models import Model
@@ -100,12 +100,23 @@ class Config(BaseModel):
             yield "loss_on: only instruction runs have it; remove it"
         if task != "classification" and run.class_weights != "none":
             yield "class_weights: only classification runs have classes; remove it"
+        yield from self._missing_chat_template(run)
         if architecture is None:
             return
         yield from _too_long(run.max_length, architecture.context_length, "max_length")
         if isinstance(run.trainable, LastBlocks) and run.trainable.last_blocks > architecture.n_layers:
             blocks = run.trainable.last_blocks
             yield f"trainable.last_blocks: {blocks} blocks, but {run.model} has {architecture.n_layers}"
+
+    def _missing_chat_template(self, run: Run) -> Iterator[str]:
+        dataset, name = self.datasets[run.dataset], self.models[run.model].tokenizer
+        tokenizer = self.tokenizers[name]
+        has_none = (tokenizer.is_trained or tokenizer.vocab is not None) and not tokenizer.conventions.chat_template
+        if isinstance(dataset, InstructionDataset) and dataset.prompt == "chat" and has_none:
+            yield (
+                f"dataset: {run.dataset} has prompt: chat, but the tokenizer {name} no chat template; "
+                f"use alpaca or compact, or give tokenizers.{name}.conventions.chat_template"
+            )
 
 
 # A run is a rule of its own, so it cannot be called like one.
