@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.conventions import TOKENIZER_FILES
 from gptsmith.config.datasets import ClassificationDataset
 from gptsmith.data.prepared import SCHEMAS
 from gptsmith.files import read_json, sha256_of, write_json
@@ -41,7 +42,7 @@ RUN = {
     "model": "base",
     "training": {"epochs": 2, "batch_size": 4, "evaluations": 4, "dropout": 0.1},
 }
-FILES = ["model.safetensors", "config.json", "vocab.json", "merges.txt"]
+FILES = ["model.safetensors", "config.json", *TOKENIZER_FILES]
 
 
 @dataclass(frozen=True)

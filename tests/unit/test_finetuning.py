@@ -15,6 +15,7 @@ from torch import Tensor
 from gptsmith.checkpoint.configuration import FineTuning, read_fine_tuning
 from gptsmith.checkpoint.files import load_classifier, load_language_model
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.conventions import TOKENIZER_FILES
 from gptsmith.config.datasets import ClassificationDataset, Dataset, InstructionDataset
 from gptsmith.config.runs import Run
 from gptsmith.data.prepared import SCHEMAS, write_prepared
@@ -103,7 +104,7 @@ def tokenizer_of(project: Project) -> Tokenizer:
 def test_everything_is_written_and_can_be_read(task: str, project: Project, tmp_path: Path) -> None:
     outputs = tune(project, tmp_path, task)
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    checkpoint = {f"checkpoint/{name}" for name in ("model.safetensors", "config.json", "vocab.json", "merges.txt")}
+    checkpoint = {f"checkpoint/{name}" for name in ("model.safetensors", "config.json", *TOKENIZER_FILES)}
     assert files == checkpoint | {"history.parquet", "provenance.json"}
 
     base = load_language_model(project.folder / "base")
