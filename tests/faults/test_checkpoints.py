@@ -105,7 +105,13 @@ def test_a_pickle_is_refused_with_the_reason_and_the_remedy(tmp_path: Path, name
         weights_file(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.gguf", "flax_model.msgpack", "tf_model.h5"])
+def test_a_gguf_file_in_a_folder_is_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    with pytest.raises(UserError, match=r"model.gguf is read by `gguf: \[\{path: .*model.gguf\}\]` instead of `path`"):
+        weights_file(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.ggml", "flax_model.msgpack", "tf_model.h5"])
 def test_another_form_is_refused_with_the_remedy(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"GGUF")
     with pytest.raises(UserError, match=f"{name} is in a form that is not read; .*save_pretrained"):

@@ -21,12 +21,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from gguf import GGMLQuantizationType
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from gptsmith.checkpoint.configuration import read_architecture, read_labels
 from gptsmith.checkpoint.files import load_language_model, save_language_model
+from gptsmith.checkpoint.gguf import load_gguf
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.datasets import Format
 from gptsmith.config.limits import Limits
@@ -36,6 +38,8 @@ from gptsmith.data.readers import read_rows
 from gptsmith.errors import UserError
 from gptsmith.model.initialization import new_language_model
 from gptsmith.sources.archives import read_member
+from gptsmith.tokenizer.gguf import read_gguf_tokenizer
+from tests.gguf_files import tiny_llama, write_gguf
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("GPTSMITH_FUZZ", "150"))
@@ -242,3 +246,26 @@ def load(weights: bytes, config: bytes) -> None:
         for read in (read_architecture, read_labels, load_language_model):
             with suppress(UserError):
                 read(folder)
+
+
+def gguf_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        write_gguf(path, tiny_llama(num_hidden_layers=1), GGMLQuantizationType.Q8_0)
+        return path.read_bytes()
+
+
+GGUF = gguf_file()
+# The weights come after it, and any bytes are numbers.
+GGUF_HEADER = GGUF.index(b"blk.0.ffn_up.weight") + 200
+
+
+@fuzzed
+@given(damaged(GGUF[:GGUF_HEADER]))
+def test_gguf_files(header: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        path.write_bytes(header + GGUF[GGUF_HEADER:])
+        for read in (load_gguf, read_gguf_tokenizer):
+            with suppress(UserError):
+                read(path)

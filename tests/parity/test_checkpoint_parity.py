@@ -110,7 +110,7 @@ def test_half_precision_becomes_float32(dtype: torch.dtype, tmp_path: Path) -> N
 def test_a_folder_of_transformers_is_imported_and_a_checkpoint_of_ours(checkpoint: Path, tmp_path: Path) -> None:
     GPT2LMHeadModel.from_pretrained(checkpoint).save_pretrained(tmp_path / "theirs")
     for source in (tmp_path / "theirs", checkpoint):
-        import_checkpoint(source, tmp_path / "imported", END_OF_TEXT)
+        import_checkpoint(source, tmp_path / "imported", END_OF_TEXT + 1, END_OF_TEXT)
         assert read_architecture(tmp_path / "imported") == TINY
         state = load_file(tmp_path / "imported" / "model.safetensors")
         expected = load_file(checkpoint / "model.safetensors")
@@ -119,8 +119,8 @@ def test_a_folder_of_transformers_is_imported_and_a_checkpoint_of_ours(checkpoin
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="61 tokens, but the tokenizer's end of text is number 61"):
-        import_checkpoint(checkpoint, tmp_path / "imported", 61)
+    with pytest.raises(UserError, match="the model has 61 tokens, its tokenizer 62: they do not"):
+        import_checkpoint(checkpoint, tmp_path / "imported", 62, END_OF_TEXT)
     assert not (tmp_path / "imported").exists()
 
 
@@ -261,7 +261,7 @@ def test_missing_folders_and_files_are_named(checkpoint: Path, tmp_path: Path) -
     with pytest.raises(UserError, match=r"nowhere.*no such file"):
         load_language_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match="nothing: no such file"):
-        convert_weights(tmp_path / "nothing", TINY, tmp_path / "folder", END_OF_TEXT)
+        convert_weights(tmp_path / "nothing", TINY, tmp_path / "folder", END_OF_TEXT + 1, END_OF_TEXT)
     (checkpoint / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json, line 1"):
         load_language_model(checkpoint)

@@ -77,7 +77,7 @@ def test_logits_from_a_file_as_published(attention: Any, tmp_path: Path) -> None
     architecture = Architecture(
         vocab_size=97, context_length=40, d_model=30, n_layers=3, n_heads=5, attention=attention
     )
-    convert_weights(tmp_path / "downloaded", architecture, tmp_path / "checkpoint", END_OF_TEXT)
+    convert_weights(tmp_path / "downloaded", architecture, tmp_path / "checkpoint", END_OF_TEXT + 1, END_OF_TEXT)
     ours = load_language_model(tmp_path / "checkpoint")
     assert ours.architecture == architecture
     input_ids = tokens(97, 3, 40)
@@ -133,5 +133,5 @@ def test_all_124_million_parameters_from_both_layouts(tmp_path: Path) -> None:
         # Weights, twelve masks of 1024 x 1024, and a header.
         size = (tmp_path / "downloaded").stat().st_size
         assert 0 < size - 4 * (124_439_808 + 12 * 1024 * 1024) < 20_000
-        convert_weights(tmp_path / "downloaded", GPT2_SIZES["gpt2-small"], tmp_path / "ours", 50256)
+        convert_weights(tmp_path / "downloaded", GPT2_SIZES["gpt2-small"], tmp_path / "ours", 50257, 50256)
         assert relative_difference(load_language_model(tmp_path / "ours")(input_ids), expected) < 1e-4

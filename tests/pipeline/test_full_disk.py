@@ -25,6 +25,7 @@ from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.files import write_tokenizer
 from tests.forked import start_script
+from tests.gguf_files import tiny_llama, write_gguf
 from tests.judge_server import judge_server
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
     hub = mirror / "huggingface.co" / "some" / "model" / "resolve" / REVISION
     hub.mkdir(parents=True)
     shutil.copy(folder / "own" / "model.safetensors", hub)
+    write_gguf(folder / "model.gguf", tiny_llama())
     training = {"epochs": 1, "batch_size": 32, "evaluations": 1}
     url = {
         "url": "https://data.example/messages.zip",
@@ -108,6 +110,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
                 "vocab": [{"path": "published/vocab.json"}],
                 "merges": [{"path": "published/merges.txt"}],
             },
+            "of-file": {"gguf": "of-file"},
         },
         "models": {
             "pretrained": {
@@ -117,6 +120,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
             },
             "hub": {"tokenizer": "fetched", "architecture": SHAPE | {"vocab_size": 260}, "huggingface": hugging_face},
             "imported": {"tokenizer": "fetched", "path": "own"},
+            "of-file": {"tokenizer": "of-file", "gguf": [{"path": "model.gguf"}]},
             "untrained": {"tokenizer": "fetched", "architecture": SHAPE, "random": True},
         },
         "runs": {
@@ -145,7 +149,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
 
 def planned_jobs(project: "Project") -> list[Job]:
     """What a run of everything would do, in an order that can be followed."""
-    models = [f"checkpoints/base/{model}/config.json" for model in ("imported", "untrained")]
+    models = [f"checkpoints/base/{model}/config.json" for model in ("imported", "untrained", "of-file")]
     shown = project.snakemake("--dry-run", "--printshellcmds", "--forceall", "all", *models)
     assert shown.returncode == 0, shown.stderr
     jobs = []

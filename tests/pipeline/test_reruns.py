@@ -134,6 +134,7 @@ def append(path: Path, line: str) -> None:
 
 # All scripts that run an edited module, also those that the tiny run has no job of.
 WITH_A_MODEL = {
+    "convert_gguf",
     "convert_weights",
     "finetune",
     "generate",
@@ -164,10 +165,14 @@ MODULES = [
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
     ("sources/http.py", {"download", "extract", "fetch_tokenizer", "download_weights", "judge"}),
+    ("sources/gguf.py", {"convert_gguf", "gguf_tokenizer"}),
     ("model/attention.py", WITH_A_MODEL),
     ("model/lora.py", {"finetune"}),
     ("data/splits.py", {"prepare", "prepare_shards", "read_shard"}),
-    ("tokenizer/bpe.py", (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "tokenize_dataset", "join_tokens"}),
+    (
+        "tokenizer/bpe.py",
+        (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "gguf_tokenizer", "tokenize_dataset", "join_tokens"},
+    ),
     ("training/loop.py", {"finetune", "pretrain", "random_weights"}),
 ]
 

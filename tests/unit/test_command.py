@@ -21,6 +21,7 @@ WITHOUT_TORCH = (
     "extract",
     "prepare",
     "fetch_tokenizer",
+    "gguf_tokenizer",
     "train_tokenizer",
     "tokenize_dataset",
     "baselines",

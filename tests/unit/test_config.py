@@ -315,7 +315,7 @@ def test_only_web_addresses_are_downloaded(url: str) -> None:
     ],
 )
 def test_a_tokenizer_is_trained_or_published(tokenizer: dict[str, Any]) -> None:
-    problem = "tokenizers.trained: give train_on and vocab_size, or vocab and merges"
+    problem = "tokenizers.trained: give train_on and vocab_size, or vocab and merges, or gguf"
     assert problems(changed("tokenizers.trained", tokenizer)) == [problem]
 
 
@@ -325,20 +325,39 @@ def test_a_tokenizer_is_trained_or_published(tokenizer: dict[str, Any]) -> None:
         ({}, "none"),
         ({"random": True, "path": "folder"}, "path, random"),
         ({"pretrain": {"datasets": ["books"]}, "random": True}, "pretrain, random"),
+        ({"path": "folder", "gguf": [{"path": "model.gguf"}]}, "path, gguf"),
     ],
 )
 def test_a_model_has_exactly_one_origin(origins: dict[str, Any], found: str) -> None:
     model = {"tokenizer": "trained", "architecture": "gpt2-small", **origins}
     [problem] = problems(changed("models.new", model))
-    assert problem == f"models.new: give exactly one of pretrain, huggingface, path, random (found: {found})"
+    assert problem == f"models.new: give exactly one of pretrain, huggingface, path, gguf, random (found: {found})"
 
 
 def test_only_an_imported_model_says_its_architecture_itself() -> None:
     imported = {"tokenizer": "trained", "architecture": "gpt2-small", "path": "folder"}
     assert "architecture: leave it out" in problems(changed("models.imported", imported))[0]
+    of_file = {"tokenizer": "published", "architecture": "gpt2-small", "gguf": [{"path": "model.gguf"}]}
+    assert "architecture: leave it out, the file tells it" in problems(changed("models.of_file", of_file))[0]
     random = {"tokenizer": "trained", "random": True}
     assert "architecture: give a mapping or the name of a GPT-2 size" in problems(changed("models.new", random))[0]
     assert "no such size: gpt2; known are gpt2-small" in problems(changed("models.pretrained.architecture", "gpt2"))[0]
+
+
+def test_a_tokenizer_of_a_gguf_file_names_a_model_that_has_one() -> None:
+    config = changed("models.small", {"tokenizer": "of_small", "gguf": [{"path": "model.gguf"}]})
+    config["tokenizers"]["of_small"] = {"gguf": "small"}
+    assert load_config(config).models["small"].origin == "gguf"
+    config["tokenizers"]["of_small"] = {"gguf": "smal"}
+    assert problems(config) == ["tokenizers.of_small.gguf: no model is called 'smal'; did you mean 'small'?"]
+    config["tokenizers"]["of_small"] = {"gguf": "downloaded"}
+    assert problems(config) == ["tokenizers.of_small.gguf: downloaded is in no GGUF file; name a model that has `gguf`"]
+    config["models"]["small"]["tokenizer"] = "trained"
+    config["tokenizers"]["of_small"] = {"gguf": "small"}
+    assert problems(config) == [
+        "models.small.tokenizer: trained is trained here, so its tokens are not the model's; "
+        "name one with `gguf: small`, which is in the same file"
+    ]
 
 
 # ---- what refers to what -------------------------------------------------------------------------

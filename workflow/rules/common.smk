@@ -150,7 +150,11 @@ def archive_of(wildcards):
 
 
 def sources_of(folder):
-    return canonical_json([source.model_dump(exclude_none=True) for source in RAW[folder]])
+    return as_sources(RAW[folder])
+
+
+def as_sources(sources):
+    return canonical_json([source.model_dump(exclude_none=True) for source in sources])
 
 
 def preparation_of(dataset):
@@ -174,7 +178,13 @@ def shards_of(dataset):
 # Tokenizers
 
 TRAINED_TOKENIZERS = [name for name, tokenizer in TOKENIZERS.items() if tokenizer.is_trained]
-PUBLISHED_TOKENIZERS = [name for name in TOKENIZERS if name not in TRAINED_TOKENIZERS]
+PUBLISHED_TOKENIZERS = [name for name, tokenizer in TOKENIZERS.items() if tokenizer.vocab is not None]
+GGUF_TOKENIZERS = [name for name, tokenizer in TOKENIZERS.items() if tokenizer.gguf is not None]
+RULES_OF_TOKENIZERS = (
+    dict.fromkeys(TRAINED_TOKENIZERS, "train_tokenizer")
+    | dict.fromkeys(PUBLISHED_TOKENIZERS, "fetch_tokenizer")
+    | dict.fromkeys(GGUF_TOKENIZERS, "gguf_tokenizer")
+)
 
 
 def tokenizer_files(tokenizer):
@@ -202,6 +212,27 @@ def tokens_of(dataset, tokenizer):
 
 def models_from(origin):
     return [name for name, model in MODELS.items() if model.origin == origin]
+
+
+def own_gguf(model):
+    """The file of the user's own that a model is in."""
+    return [source.path for source in MODELS[model].gguf if source.path is not None]
+
+
+def own_gguf_contents(model):
+    return [content_of(file) for file in own_gguf(model)]
+
+
+def is_fetched(model):
+    """Whether its GGUF file is downloaded or taken out of an archive; otherwise it is read where it lies."""
+    return any(source.path is None or source.member or source.sha256 for source in MODELS[model].gguf)
+
+
+FETCHED_GGUF = [model for model in models_from("gguf") if is_fetched(model)]
+
+
+def gguf_file(model):
+    return f"checkpoints/downloads/{model}/model.gguf" if model in FETCHED_GGUF else MODELS[model].gguf[0].path
 
 
 def base_files(model):
@@ -393,6 +424,16 @@ def report_settings(wildcards):
 # What the runs need, directly or not: only this is made, and only this is in the report.
 USED_MODELS = list(dict.fromkeys(run.model for run in RUNS.values()))
 USED_TOKENIZERS = list(dict.fromkeys(MODELS[model].tokenizer for model in USED_MODELS))
+# Models whose GGUF file is read, for its weights or its tokenizer.
+USED_GGUF = list(
+    dict.fromkeys(
+        [model for model in USED_MODELS if MODELS[model].gguf is not None]
+        + [TOKENIZERS[t].gguf for t in USED_TOKENIZERS if TOKENIZERS[t].gguf is not None]
+    )
+)
+DOWNLOADED_WEIGHTS = [
+    f"checkpoints/downloads/{model}/model.safetensors" for model in USED_MODELS if MODELS[model].huggingface is not None
+] + [gguf_file(model) for model in USED_GGUF if model in FETCHED_GGUF]
 PRETRAINED_MODELS = [model for model in USED_MODELS if MODELS[model].pretrain is not None]
 TOKENIZED = list(
     dict.fromkeys(
@@ -430,7 +471,8 @@ def stage_records(_wildcards):
         if dataset in SHARDED
         for shard in shards_of(dataset)
     ]
-    jobs += [f"{'train' if t in TRAINED_TOKENIZERS else 'fetch'}_tokenizer/{t}" for t in USED_TOKENIZERS]
+    jobs += [f"{RULES_OF_TOKENIZERS[tokenizer]}/{tokenizer}" for tokenizer in USED_TOKENIZERS]
+    jobs += [f"download_gguf/{model}" for model in USED_GGUF if model in FETCHED_GGUF]
     jobs += [f"tokenize/{tokenizer}/{dataset}" for tokenizer, dataset in TOKENIZED]
     jobs += [
         f"tokenize_shard/{t}/{dataset}/{shard}"
@@ -467,6 +509,7 @@ RULES_OF_ORIGIN = {
     "random": ["random_weights"],
     "path": ["import_checkpoint"],
     "huggingface": ["download_weights", "convert_weights"],
+    "gguf": ["convert_gguf"],
 }
 
 
@@ -477,6 +520,7 @@ def own_files():
     """Sources of the user's own that DVC was told to keep (`dvc add`)."""
     sources = [source for folder in raw_folders(USED_DATASETS) for source in RAW[folder]]
     sources += [s for t in USED_TOKENIZERS for s in (*(TOKENIZERS[t].vocab or []), *(TOKENIZERS[t].merges or []))]
+    sources += [source for model in USED_GGUF for source in MODELS[model].gguf]
     paths = [source.path for source in sources] + [MODELS[model].path for model in USED_MODELS]
     given = [Path(path).as_posix() for path in paths if path is not None]
     return [path for path in given if Path(f"{path}.dvc").is_file()]
@@ -532,6 +576,7 @@ def missing_files():
     for name in USED_TOKENIZERS:
         sources[f"tokenizers.{name}.vocab"] = TOKENIZERS[name].vocab or []
         sources[f"tokenizers.{name}.merges"] = TOKENIZERS[name].merges or []
+    sources |= {f"models.{name}.gguf": MODELS[name].gguf for name in USED_GGUF}
     for place, alternatives in sources.items():
         for source in alternatives:
             if source.path is not None and not Path(source.path).is_file():

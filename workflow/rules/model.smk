@@ -3,6 +3,7 @@
 
 localrules:
     download_weights,
+    download_gguf,
 
 
 rule download_weights:
@@ -18,10 +19,10 @@ rule download_weights:
         mirror=MIRROR,
         limits=limits,
     params:
-        settings=lambda wildcards: canonical_json(MODELS[wildcards.model].huggingface),
+        sources=lambda wildcards: as_sources([MODELS[wildcards.model].huggingface.source]),
         code=code_of("download_weights.py"),
     shell:
-        'python "$SCRIPTS/download_weights.py" --settings {params.settings:q} --mirror={resources.mirror:q}'
+        'python "$SCRIPTS/download_weights.py" --sources {params.sources:q} --mirror={resources.mirror:q}'
         " --limits {resources.limits:q}"
         " --output {output:q} 2>&1 | tee -i {log:q}"
 
@@ -48,6 +49,54 @@ rule convert_weights:
     shell:
         'python "$SCRIPTS/convert_weights.py" --architecture {params.architecture:q} --weights {input.weights:q}'
         " --tokenizer {params.tokenizer:q} --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
+
+
+rule download_gguf:
+    input:
+        lambda wildcards: own_gguf(wildcards.model),
+    output:
+        "checkpoints/downloads/{model}/model.gguf",
+    log:
+        "logs/download_gguf/{model}.log",
+    benchmark:
+        "logs/benchmarks/download_gguf/{model}.jsonl"
+    wildcard_constraints:
+        model=one_of(FETCHED_GGUF),
+    resources:
+        mirror=MIRROR,
+        limits=limits,
+    params:
+        sources=lambda wildcards: as_sources(MODELS[wildcards.model].gguf),
+        content=lambda wildcards: own_gguf_contents(wildcards.model),
+        code=code_of("download_weights.py"),
+    shell:
+        'python "$SCRIPTS/download_weights.py" --sources {params.sources:q} --mirror={resources.mirror:q}'
+        " --limits {resources.limits:q}"
+        " --output {output:q} 2>&1 | tee -i {log:q}"
+
+
+rule convert_gguf:
+    input:
+        weights=lambda wildcards: gguf_file(wildcards.model),
+        tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
+    output:
+        "checkpoints/base/{model}/model.safetensors",
+        "checkpoints/base/{model}/config.json",
+    log:
+        "logs/convert_gguf/{model}.log",
+    benchmark:
+        "logs/benchmarks/convert_gguf/{model}.jsonl"
+    wildcard_constraints:
+        model=one_of(models_from("gguf")),
+    resources:
+        **of_weights(lambda wildcards: wildcards.model),
+    params:
+        content=lambda wildcards: own_gguf_contents(wildcards.model),
+        tokenizer=lambda wildcards: f"checkpoints/tokenizers/{MODELS[wildcards.model].tokenizer}",
+        code=code_of("convert_gguf.py"),
+    shell:
+        'python "$SCRIPTS/convert_gguf.py" --weights {input.weights:q} --tokenizer {params.tokenizer:q}'
+        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
 
 
 rule import_checkpoint:

@@ -56,7 +56,7 @@ rule report:
         estimate=[ESTIMATE] if Path(ESTIMATE).is_file() else [],
         estimated=content_of(ESTIMATE) if Path(ESTIMATE).is_file() else "",
         folders=MADE
-        + [f"checkpoints/downloads/{model}" for model in USED_MODELS if MODELS[model].origin == "huggingface"]
+        + [str(Path(file).parent) for file in DOWNLOADED_WEIGHTS]
         + [f"checkpoints/trials/{NAME}/{run}" for run in RUNS if trials_of(run)]
         + sorted({folder for training in TRAININGS if (folder := features_folder(training))}),
         code=code_of("report.py"),
@@ -73,11 +73,7 @@ rule downloads:
     input:
         [f"data/raw/{folder}/archive" for folder in raw_folders(USED_DATASETS) if is_downloaded(folder)],
         [file for t in USED_TOKENIZERS if t in PUBLISHED_TOKENIZERS for file in tokenizer_files(t)],
-        [
-            f"checkpoints/downloads/{model}/model.safetensors"
-            for model in USED_MODELS
-            if MODELS[model].origin == "huggingface"
-        ],
+        DOWNLOADED_WEIGHTS,
 
 
 for run in RUNS:

@@ -1,11 +1,13 @@
 """What each job asks for: GPUs, memory, time. Only clusters look at the last two, and none of it causes a rerun."""
 
 from gptsmith.checkpoint.configuration import read_architecture
+from gptsmith.checkpoint.gguf_keys import from_gguf_keys
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.generation import Generation
 from gptsmith.scheduling import resources as needs
 from gptsmith.scheduling.gpus import visible_gpus
 from gptsmith.scheduling.slurm import status_command
+from gptsmith.sources.gguf import read_header
 
 # Where jobs run on this very machine, those side by side share out its GPUs. (In a profile the limit would hold for
 # clusters as well.) A cluster's GPUs cannot be seen from here: there, `auto` means one.
@@ -23,6 +25,8 @@ if ON_THIS_MACHINE and USES_GPUS:
 
 def architecture_of(model):
     """The shape of a model, so far as it is known before anything runs."""
+    if MODELS[model].gguf is not None:
+        return architecture_in(gguf_file(model)) if Path(gguf_file(model)).is_file() else Architecture()
     if (path := MODELS[model].path) is None:
         return MODELS[model].architecture
     if Path(path) in FINETUNED:
@@ -31,6 +35,14 @@ def architecture_of(model):
         return read_architecture(Path(path))
     except UserError:
         return Architecture()  # the import will say what is wrong
+
+
+@functools.cache
+def architecture_in(gguf):
+    try:
+        return from_gguf_keys(read_header(Path(gguf)))
+    except UserError:
+        return Architecture()  # the conversion will say what is wrong
 
 
 def of_weights(model_of):

@@ -50,6 +50,25 @@ rule fetch_tokenizer:
         " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee -i {log:q}"
 
 
+rule gguf_tokenizer:
+    input:
+        lambda wildcards: gguf_file(TOKENIZERS[wildcards.tokenizer].gguf),
+    output:
+        expand("checkpoints/tokenizers/{{tokenizer}}/{file}", file=TOKENIZER_FILES),
+    log:
+        "logs/gguf_tokenizer/{tokenizer}.log",
+    benchmark:
+        "logs/benchmarks/gguf_tokenizer/{tokenizer}.jsonl"
+    wildcard_constraints:
+        tokenizer=one_of(GGUF_TOKENIZERS),
+    params:
+        content=lambda wildcards: own_gguf_contents(TOKENIZERS[wildcards.tokenizer].gguf),
+        code=code_of("gguf_tokenizer.py"),
+    shell:
+        'python "$SCRIPTS/gguf_tokenizer.py" --weights {input:q}'
+        " --output checkpoints/tokenizers/{wildcards.tokenizer:q} 2>&1 | tee -i {log:q}"
+
+
 rule tokenize:
     input:
         prepared=expand("data/prepared/{{dataset}}/{part}", part=[f"{s}.parquet" for s in SPLITS] + ["report.json"]),

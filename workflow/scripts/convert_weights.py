@@ -1,4 +1,4 @@
-"""Make a checkpoint of downloaded GPT-2 weights; every name and shape is checked."""
+"""Make a checkpoint of downloaded weights of a GPT-2 or a Llama; every name and shape is checked."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     arguments = parser.parse_args()
     architecture = Architecture.model_validate_json(arguments.architecture)
-    end_of_text = load_tokenizer(arguments.tokenizer, arguments.tokenizer.name).end_of_text
-    convert_weights(arguments.weights, architecture, arguments.output, end_of_text)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.tokenizer.name)
+    convert_weights(arguments.weights, architecture, arguments.output, tokenizer.vocab_size, tokenizer.end_of_text)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="folder with vocab.json and merges.txt")
     parser.add_argument("--output", type=Path, required=True, help="checkpoint folder to write")
     arguments = parser.parse_args()
-    end_of_text = load_tokenizer(arguments.tokenizer, arguments.tokenizer.name).end_of_text
-    import_checkpoint(arguments.folder, arguments.output, end_of_text)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.tokenizer.name)
+    import_checkpoint(arguments.folder, arguments.output, tokenizer.vocab_size, tokenizer.end_of_text)
 
 
 if __name__ == "__main__":

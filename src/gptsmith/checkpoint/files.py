@@ -79,25 +79,28 @@ def classifier_from_language_model(folder: Path, n_classes: int, generator: torc
     return _classifier(architecture, n_classes, state)
 
 
-def convert_weights(weights: Path, architecture: Architecture, folder: Path, end_of_text: int) -> None:
+def convert_weights(weights: Path, architecture: Architecture, folder: Path, n_tokens: int, end_of_text: int) -> None:
     """Make a checkpoint of a bare safetensors file in the published or in transformers' layout.
+
+    n_tokens, end_of_text: of its tokenizer.
 
     Raises UserError when the file does not hold a language model of that architecture.
     """
-    _save_imported(_load_language_model(weights, architecture), folder, end_of_text)
+    save_imported(_load_language_model(weights, architecture), folder, n_tokens, end_of_text)
 
 
-def import_checkpoint(source: Path, folder: Path, end_of_text: int) -> None:
+def import_checkpoint(source: Path, folder: Path, n_tokens: int, end_of_text: int) -> None:
     """Make a checkpoint of a language model's folder that transformers or an earlier run wrote."""
-    _save_imported(load_language_model(source), folder, end_of_text)
+    save_imported(load_language_model(source), folder, n_tokens, end_of_text)
 
 
-def _save_imported(model: LanguageModel, folder: Path, end_of_text: int) -> None:
+def save_imported(model: LanguageModel, folder: Path, n_tokens: int, end_of_text: int) -> None:
+    """Write the checkpoint of a model from elsewhere. Raises UserError when its tokenizer has more tokens."""
     # More embeddings than the tokenizer has tokens are fine (padding to a round number), fewer are not.
-    if end_of_text >= model.architecture.vocab_size:
+    if n_tokens > model.architecture.vocab_size:
         raise UserError(
-            f"the model has {model.architecture.vocab_size} tokens, but the tokenizer's end of text "
-            f"is number {end_of_text}: they do not belong together"
+            f"the model has {model.architecture.vocab_size} tokens, its tokenizer {n_tokens}: "
+            "they do not belong together"
         )
     save_language_model(model, folder, end_of_text)
 

@@ -58,6 +58,10 @@ class Config(BaseModel):
         for name, tokenizer in self.tokenizers.items():
             for dataset in tokenizer.train_on or []:
                 yield from _unknown("dataset", dataset, self.datasets, f"tokenizers.{name}.train_on")
+            if tokenizer.gguf is not None:
+                yield from _unknown("model", tokenizer.gguf, self.models, f"tokenizers.{name}.gguf")
+                if (model := self.models.get(tokenizer.gguf)) is not None and model.gguf is None:
+                    yield f"tokenizers.{name}.gguf: {tokenizer.gguf} is in no GGUF file; name a model that has `gguf`"
         for name, model in self.models.items():
             yield from _unknown("tokenizer", model.tokenizer, self.tokenizers, f"models.{name}.tokenizer")
             for dataset in model.pretrain.datasets if model.pretrain else []:
@@ -68,6 +72,11 @@ class Config(BaseModel):
 
     def _impossible_runs(self) -> Iterator[str]:
         for name, model in self.models.items():
+            if model.gguf is not None and self.tokenizers[model.tokenizer].is_trained:
+                yield (
+                    f"models.{name}.tokenizer: {model.tokenizer} is trained here, so its tokens are not the model's; "
+                    f"name one with `gguf: {name}`, which is in the same file"
+                )
             if model.pretrain is None or model.architecture is None:
                 continue
             context, place = model.architecture.context_length, f"models.{name}.pretrain"
@@ -127,8 +136,10 @@ RESERVED_TARGETS = frozenset(
         "choose",
         "collect_metrics",
         "comparisons",
+        "convert_gguf",
         "convert_weights",
         "download",
+        "download_gguf",
         "download_weights",
         "downloads",
         "evaluate",
@@ -139,6 +150,7 @@ RESERVED_TARGETS = frozenset(
         "finetune_trial",
         "generate",
         "generate_before",
+        "gguf_tokenizer",
         "import_checkpoint",
         "join_tokens",
         "judge",

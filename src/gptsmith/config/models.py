@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from gptsmith.config.architecture import ArchitectureOrSize
-from gptsmith.config.sources import Sha256
+from gptsmith.config.sources import Sha256, Source, Sources
 from gptsmith.config.strict import STRICT
 from gptsmith.config.training import Training
 
@@ -26,6 +26,10 @@ class HuggingFace(BaseModel):
     def url(self) -> str:
         return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/model.safetensors"
 
+    @property
+    def source(self) -> Source:
+        return Source(url=self.url, sha256=self.sha256)
+
 
 class Pretrain(BaseModel):
     """Next-token prediction on the training splits of some datasets."""
@@ -43,27 +47,32 @@ class Pretrain(BaseModel):
 
 
 class Model(BaseModel):
-    """A language model to start from: give exactly one of `pretrain`, `huggingface`, `path` and `random`."""
+    """A language model to start from: give exactly one of `pretrain`, `huggingface`, `path`, `gguf` and
+    `random`."""
 
     model_config = STRICT
 
     tokenizer: str
     """Name of its tokenizer."""
     architecture: ArchitectureOrSize | None = None
-    """The shape: a mapping, or one of `gpt2-small`, `gpt2-medium`, `gpt2-large`, `gpt2-xl`. Left out with `path`,
-    whose config.json tells it."""
+    """The shape: a mapping, or one of `gpt2-small`, `gpt2-medium`, `gpt2-large`, `gpt2-xl`. Left out with `path`
+    and `gguf`, whose files tell it."""
     pretrain: Pretrain | None = None
     """Train it here, from random weights."""
     huggingface: HuggingFace | None = None
-    """Download GPT-2 weights."""
+    """Download weights of a GPT-2 or a Llama."""
     path: str | None = None
-    """Folder in Hugging Face layout (config.json, model.safetensors), or an earlier run's checkpoint."""
+    """Folder in Hugging Face layout (config.json, model.safetensors) with a GPT-2 or a Llama, or an earlier run's
+    checkpoint."""
+    gguf: Sources | None = None
+    """Places that hold a GGUF file, llama.cpp's format, with a model of the Llama family; quantized weights become
+    float32. Its tokenizer is in the same file: `tokenizers.<name>.gguf`."""
     random: Literal[True] | None = None
     """Start from random weights: the comparison that tells what pretraining gives."""
 
     @property
     def origin(self) -> str:
-        """Which of the four ways is used."""
+        """Which of the ways is used."""
         return next(name for name in ORIGINS if getattr(self, name) is not None)
 
     @model_validator(mode="after")
@@ -71,11 +80,12 @@ class Model(BaseModel):
         found = [name for name in ORIGINS if getattr(self, name) is not None]
         if len(found) != 1:
             raise ValueError(f"give exactly one of {', '.join(ORIGINS)} (found: {', '.join(found) or 'none'})")
-        if found == ["path"] and self.architecture is not None:
-            raise ValueError("architecture: leave it out, the folder's config.json tells it")
-        if found != ["path"] and self.architecture is None:
+        tells = {"path": "the folder's config.json", "gguf": "the file"}.get(found[0])
+        if tells and self.architecture is not None:
+            raise ValueError(f"architecture: leave it out, {tells} tells it")
+        if not tells and self.architecture is None:
             raise ValueError("architecture: give a mapping or the name of a GPT-2 size")
         return self
 
 
-ORIGINS = ("pretrain", "huggingface", "path", "random")
+ORIGINS = ("pretrain", "huggingface", "path", "gguf", "random")

@@ -1,4 +1,4 @@
-"""Tokenizers: trained in the run, or published files."""
+"""Tokenizers: trained in the run, published files, or those of a model's file."""
 
 from typing import Annotated, Self
 
@@ -10,7 +10,8 @@ from gptsmith.config.strict import STRICT
 
 
 class Tokenizer(BaseModel):
-    """A byte-level BPE. Give either `train_on` and `vocab_size`, to train it, or `vocab` and `merges`, to fetch it."""
+    """A byte-level BPE. Give `train_on` and `vocab_size`, to train it, or `vocab` and `merges`, to fetch it, or `gguf`,
+    to take that of a model."""
 
     model_config = STRICT
 
@@ -24,16 +25,18 @@ class Tokenizer(BaseModel):
     """Places that hold its `merges.txt` (also called `vocab.bpe`)."""
     conventions: Conventions = Conventions()
     """What `vocab` and `merges` do not say; GPT-2's when left out."""
+    gguf: str | None = None
+    """Name of the model whose GGUF file has it, with its chat format."""
 
     @model_validator(mode="after")
-    def _trained_or_published(self) -> Self:
-        trained, published = (self.train_on, self.vocab_size), (self.vocab, self.merges)
-        given = [all(value is not None for value in pair) for pair in (trained, published)]
-        absent = [all(value is None for value in pair) for pair in (published, trained)]
-        if (True, True) not in zip(given, absent, strict=True):
-            raise ValueError("give train_on and vocab_size, or vocab and merges")
+    def _one_origin(self) -> Self:
+        kinds = ("train_on", "vocab_size", "vocab", "merges", "gguf")
+        given = {kind for kind in kinds if getattr(self, kind) is not None}
+        if given not in ({"train_on", "vocab_size"}, {"vocab", "merges"}, {"gguf"}):
+            raise ValueError("give train_on and vocab_size, or vocab and merges, or gguf")
         if self.vocab is None and "conventions" in self.model_fields_set:
-            raise ValueError("conventions: belong to vocab and merges; a tokenizer that is trained here has GPT-2's")
+            told = "a GGUF file has its own" if self.gguf else "a tokenizer that is trained here has GPT-2's"
+            raise ValueError(f"conventions: belong to vocab and merges; {told}")
         return self
 
     @property

@@ -23,10 +23,13 @@ OTHER_STAGES = {
     "read_shard": (2.0, 0.003, 150),
     "train_tokenizer": (2.0, 0.0, 120),
     "fetch_tokenizer": (3.0, 0.0, 100),
+    "gguf_tokenizer": (2.0, 0.0, 150),
     "tokenize": (2.0, 0.14, 180),
     "tokenize_shard": (2.0, 0.02, 180),
     "download_weights": (10.0, 0.0, 100),
     "convert_weights": (5.0, 0.0, 400),
+    "download_gguf": (10.0, 0.0, 100),
+    "convert_gguf": (6.0, 0.0, 450),
     "import_checkpoint": (5.0, 0.0, 400),
     "random_weights": (4.0, 0.0, 330),
     "verify_weights": (6.0, 0.0, 400),
@@ -44,6 +47,7 @@ OTHER_STAGES = {
 }
 WEIGHTS_HELD = {
     "convert_weights": 4,
+    "convert_gguf": 4,
     "import_checkpoint": 4,
     "random_weights": 4,
     "verify_weights": 4,

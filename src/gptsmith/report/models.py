@@ -4,10 +4,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.load import Config
 from gptsmith.config.models import Model, Pretrain
+from gptsmith.config.sources import Source
 from gptsmith.config.tokenizers import Tokenizer
 from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.results import read_history, read_object
@@ -59,7 +61,17 @@ def _start(model: Model) -> str:
         return f"imported from the Hugging Face hub: {source.repo} at revision {source.revision}"
     if model.path:
         return f"imported from the folder {model.path}"
+    if model.gguf:
+        return f"imported from {_file(model.gguf[0])}"
     return "random weights, nothing pretrained"
+
+
+def _file(source: Source) -> str:
+    """Of an address only what holds no secret."""
+    address = urlsplit(source.url or "")
+    name = Path(source.member or source.path or address.path).name
+    place = source.pypi or source.path or address.hostname
+    return f"the file {source.path}" if source.path and not source.member else f"the file {name} of {place}"
 
 
 def _pretrained(pretrain: Pretrain) -> str:
@@ -95,6 +107,8 @@ def _parts(architecture: Architecture) -> str:
 def _tokenizer(tokenizer: Tokenizer) -> str:
     if tokenizer.train_on:
         return f"byte-level BPE trained in this pipeline on the training split of {', '.join(tokenizer.train_on)}"
+    if tokenizer.gguf:
+        return f"byte-level BPE, from the GGUF file of {tokenizer.gguf}"
     return "byte-level BPE, vocabulary and merges imported"
 
 

@@ -196,6 +196,7 @@ ORIGINS = {
     "pretrain": "pretrained in this pipeline",
     "huggingface": "imported from a hub repository",
     "path": "imported from a folder",
+    "gguf": "imported from a GGUF file",
     "random": "random weights",
 }
 

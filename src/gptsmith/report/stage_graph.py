@@ -13,8 +13,8 @@ from markupsafe import Markup
 from gptsmith.report import wording
 from gptsmith.report.stages import Stage
 
-TOKENIZERS = ("train_tokenizer", "fetch_tokenizer")
-BASES = ("pretrain", "random_weights", "convert_weights", "import_checkpoint")
+TOKENIZERS = ("train_tokenizer", "fetch_tokenizer", "gguf_tokenizer")
+BASES = ("pretrain", "random_weights", "convert_weights", "convert_gguf", "import_checkpoint")
 
 # Rule -> the rules whose files it reads (a test compares it with Snakemake's own graph).
 READS: Mapping[str, Sequence[str]] = {
@@ -24,10 +24,13 @@ READS: Mapping[str, Sequence[str]] = {
     "prepare": ("extract", "read_shard"),
     "train_tokenizer": ("prepare",),
     "fetch_tokenizer": (),
+    "download_gguf": (),
+    "gguf_tokenizer": ("download_gguf",),
     "tokenize_shard": ("prepare", *TOKENIZERS),
     "tokenize": ("prepare", *TOKENIZERS, "tokenize_shard"),
     "download_weights": (),
     "convert_weights": ("download_weights", *TOKENIZERS),
+    "convert_gguf": ("download_gguf", *TOKENIZERS),
     "import_checkpoint": TOKENIZERS,
     "random_weights": TOKENIZERS,
     "pretrain": ("tokenize", *TOKENIZERS),
