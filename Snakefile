@@ -43,6 +43,11 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
 
 
+if ABLATION:
+
+    include: "workflow/rules/ablation.smk"
+
+
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     logger.addHandler(Recorder(NAME))  # for `gptsmith progress`
     logger.addFilter(tell_report_if_all_is_done)

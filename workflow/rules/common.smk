@@ -414,6 +414,55 @@ def evaluation_slice(_wildcards):
     return canonical_json(CONFIG.evaluation.model_dump(mode="json", exclude_defaults=True, exclude={"judge"}))
 
 
+# The ablation
+
+ABLATION = CONFIG.ablation
+ABLATED = MODELS[ABLATION.model] if ABLATION else None
+# Name of each row -> its shape.
+VARIANTS = ABLATION.architectures(ABLATED.architecture) if ABLATION else {}
+
+
+def variant_folders():
+    """Of its trainings, wherever they lie."""
+    return [f"{variant}/seed-{seed}" for variant in VARIANTS for seed in ABLATION.seeds]
+
+
+def variant_files(file):
+    return [f"results/{NAME}/ablation/{folder}/{file}" for folder in variant_folders()]
+
+
+# Where the losses are measured: on the test split, if one of the datasets has one.
+SCORED = "test" if ABLATION and any(DATASETS[name].split.test for name in ABLATED.pretrain.datasets) else "validation"
+
+
+def ablated_tokenizer(_wildcards):
+    return tokenizer_files(ABLATED.tokenizer)
+
+
+def ablated_tokens(splits):
+    return lambda wildcards: [
+        f"data/tokens/{ABLATED.tokenizer}/{dataset}/{split}.parquet"
+        for dataset in ABLATED.pretrain.datasets
+        for split in splits
+    ]
+
+
+def variant_settings(wildcards):
+    return canonical_json(ABLATED.model_copy(update={"architecture": VARIANTS[wildcards.variant]}))
+
+
+def variant_of(wildcards):
+    return VARIANTS[wildcards.variant]
+
+
+def ablated_training(_wildcards):
+    return ABLATED.pretrain.training
+
+
+def ablated_window(_wildcards):
+    return ABLATED.pretrain.window or ABLATED.architecture.context_length
+
+
 # The report
 
 
@@ -423,7 +472,8 @@ def report_settings(wildcards):
 
 # What the runs need, directly or not: only this is made, and only this is in the report.
 USED_MODELS = list(dict.fromkeys(run.model for run in RUNS.values()))
-USED_TOKENIZERS = list(dict.fromkeys(MODELS[model].tokenizer for model in USED_MODELS))
+ABLATED_MODELS = [ABLATION.model] if ABLATION else []
+USED_TOKENIZERS = list(dict.fromkeys(MODELS[model].tokenizer for model in USED_MODELS + ABLATED_MODELS))
 # Models whose GGUF file is read, for its weights or its tokenizer.
 USED_GGUF = list(
     dict.fromkeys(
@@ -438,7 +488,11 @@ PRETRAINED_MODELS = [model for model in USED_MODELS if MODELS[model].pretrain is
 TOKENIZED = list(
     dict.fromkeys(
         [(tokenizer_of(name), run.dataset) for name, run in RUNS.items()]
-        + [(MODELS[m].tokenizer, dataset) for m in PRETRAINED_MODELS for dataset in MODELS[m].pretrain.datasets]
+        + [
+            (MODELS[m].tokenizer, dataset)
+            for m in PRETRAINED_MODELS + ABLATED_MODELS
+            for dataset in MODELS[m].pretrain.datasets
+        ]
     )
 )
 USED_DATASETS = list(
@@ -488,6 +542,8 @@ def stage_records(_wildcards):
     jobs += [f"judge/{NAME}/{run}/{side}" for run in JUDGED_RUNS for side in sides_of(run)]
     jobs += [f"{rule}/{NAME}/{run}" for run in SWEPT_RUNS for rule in ("choose", "sweep")]
     jobs += [f"learning_curve/{NAME}/{run}" for run in CURVE_RUNS]
+    jobs += [f"{rule}/{NAME}/{of}" for of in variant_folders() for rule in ("pretrain_variant", "score_variant")]
+    jobs += [f"{rule}/{NAME}" for rule in ("measure_variants", "ablation") if ABLATION]
     for run, settings in TRAININGS.items():
         rules_of_seed = ["keep_chosen" if run in SWEPT_RUNS else "finetune"]
         if task_of(run) == "classification":
@@ -534,6 +590,7 @@ MADE = (
     + [f"checkpoints/base/{model}" for model in USED_MODELS]
     + [f"{kind}/{NAME}/{run}" for run in RUNS for kind in ("checkpoints/finetuned", "results")]
     + ([f"results/{NAME}/comparisons"] if COMPARED else [])
+    + ([f"results/{NAME}/ablation"] if ABLATION else [])
 )
 CONTENTS = Contents(
     name=NAME,

@@ -129,7 +129,8 @@ rule comparisons:
 
 rule collect_metrics:
     input:
-        [f"results/{NAME}/{run}/summary.json" for run in RUNS],
+        summaries=[f"results/{NAME}/{run}/summary.json" for run in RUNS],
+        ablation=[f"results/{NAME}/ablation/summary.json"] if ABLATION else [],
     output:
         report(
             METRICS,
@@ -142,4 +143,5 @@ rule collect_metrics:
     params:
         code=code_of("collect_metrics.py"),
     shell:
-        'python "$SCRIPTS/collect_metrics.py" --summaries {input:q} --output {output:q} 2>&1 | tee -i {log:q}'
+        'python "$SCRIPTS/collect_metrics.py" --summaries {input.summaries:q} --ablation {input.ablation:q}'
+        " --output {output:q} 2>&1 | tee -i {log:q}"

@@ -133,10 +133,12 @@ rule pretrain:
         ],
         tokenizer=lambda wildcards: tokenizer_files(MODELS[wildcards.model].tokenizer),
     output:
-        "checkpoints/base/{model}/model.safetensors",
-        "checkpoints/base/{model}/config.json",
-        "checkpoints/base/{model}/history.parquet",
-        "checkpoints/base/{model}/provenance.json",
+        checkpoint=[
+            "checkpoints/base/{model}/model.safetensors",
+            "checkpoints/base/{model}/config.json",
+        ],
+        history="checkpoints/base/{model}/history.parquet",
+        provenance="checkpoints/base/{model}/provenance.json",
     log:
         "logs/pretrain/{model}.log",
     benchmark:
@@ -152,19 +154,22 @@ rule pretrain:
             lambda wildcards: MODELS[wildcards.model].pretrain.window,
         ),
     params:
+        name=lambda wildcards: wildcards.model,
         settings=model_settings,
         tokenizer=lambda wildcards: MODELS[wildcards.model].tokenizer,
         seed=CONFIG.seed,
+        checkpoint=lambda wildcards, output: Path(output.checkpoint[0]).parent.as_posix(),
         precision=CONFIG.precision,
         code=code_of("pretrain.py"),
     shell:
-        'python "$SCRIPTS/pretrain.py" --settings {params.settings:q} --seed {params.seed}'
+        'python "$SCRIPTS/pretrain.py" --name {params.name:q} --settings {params.settings:q} --seed {params.seed}'
         " --precision {params.precision} --device {resources.device} --threads {threads}"
         " --processes {resources.processes} --sharding {resources.sharding} --compile {resources.compile}"
         " --checkpoint-seconds {resources.checkpoint_seconds} --state-gb {resources.state_gb}"
         " --state-days {resources.state_days}"
         " --tokens data/tokens/{params.tokenizer:q} --tokenizer checkpoints/tokenizers/{params.tokenizer:q}"
-        " --output checkpoints/base/{wildcards.model:q} 2>&1 | tee -i {log:q}"
+        " --checkpoint {params.checkpoint:q} --history {output.history:q} --provenance {output.provenance:q}"
+        " 2>&1 | tee -i {log:q}"
 
 
 rule random_weights:

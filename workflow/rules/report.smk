@@ -29,6 +29,8 @@ rule report:
         sweeps=[f"results/{NAME}/{run}/sweep.json" for run in SWEPT_RUNS],
         learning_curves=[f"results/{NAME}/{run}/learning_curve.json" for run in CURVE_RUNS],
         pretraining=[f"checkpoints/base/{model}/history.parquet" for model in PRETRAINED_MODELS],
+        ablation=[f"results/{NAME}/ablation/summary.json"] if ABLATION else [],
+        variants=variant_files("provenance.json"),
     output:
         page=report(
             REPORT,
@@ -49,7 +51,7 @@ rule report:
     params:
         settings=report_settings,
         # The settings are sorted; the report has the runs in the order of the config.
-        runs=list(CONFIG.runs),
+        runs=list(RUNS),
         # Not an input: to make a log that was deleted again, a whole training would run again.
         stages=stage_records,
         # Neither is an estimate: nobody has to ask for one.
@@ -58,12 +60,14 @@ rule report:
         folders=MADE
         + [str(Path(file).parent) for file in DOWNLOADED_WEIGHTS]
         + [f"checkpoints/trials/{NAME}/{run}" for run in RUNS if trials_of(run)]
+        + ([f"checkpoints/ablation/{NAME}"] if ABLATION else [])
         + sorted({folder for training in TRAININGS if (folder := features_folder(training))}),
         code=code_of("report.py"),
         templates=files_version("src/gptsmith/report", ("*.jinja", "*.css", "*.js")),
     shell:
         'python "$SCRIPTS/report.py" --settings {params.settings:q} --runs {params.runs:q}'
-        " --prepared {input.prepared:q} --comparisons {input.comparisons:q}"
+        " --prepared {input.prepared:q} --comparisons {input.comparisons:q} --ablation {input.ablation:q}"
+        " --variants {input.variants:q}"
         " --verifications {input.verifications:q} --pretraining {input.pretraining:q} --stages {params.stages:q}"
         " --estimate {params.estimate:q} --folders {params.folders:q}"
         " --output {output.page:q} 2>&1 | tee -i {log:q}"

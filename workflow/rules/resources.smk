@@ -24,7 +24,9 @@ if ON_THIS_MACHINE and USES_GPUS:
 
 
 def architecture_of(model):
-    """The shape of a model, so far as it is known before anything runs."""
+    """The shape of a model (or of a variant, which is one), so far as it is known before anything runs."""
+    if isinstance(model, Architecture):
+        return model
     if MODELS[model].gguf is not None:
         return architecture_in(gguf_file(model)) if Path(gguf_file(model)).is_file() else Architecture()
     if (path := MODELS[model].path) is None:
@@ -90,6 +92,13 @@ def of_training(model_of, training_of, length_of):
         "mem_mb": mem_mb,
         "runtime": lambda wildcards: needs.training_minutes(architecture_of(model_of(wildcards))),
     }
+
+
+def measuring_memory_mb(wildcards, attempt):
+    """All variants are there at once."""
+    training, window = ablated_training(wildcards), ablated_window(wildcards)
+    models = sum(needs.training_tensors_mb(shape, training, window) for shape in VARIANTS.values())
+    return attempt * (needs.BASE_MB + models)
 
 
 def of_data(wildcards, input, attempt):

@@ -6,21 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Self
 
 import pydantic
-from pydantic import BaseModel, Field, NonNegativeInt, StringConstraints, model_validator
+from pydantic import BaseModel, Field, NonNegativeInt, model_validator
 
+from gptsmith.config.ablation import Ablation
 from gptsmith.config.datasets import Dataset, InstructionDataset
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.config.execution import Execution
 from gptsmith.config.models import Model
+from gptsmith.config.names import Name
 from gptsmith.config.problems import describe, nearest
 from gptsmith.config.runs import LastBlocks, Run
 from gptsmith.config.strict import STRICT
 from gptsmith.config.tokenizers import Tokenizer
 from gptsmith.config.training import Precision
 from gptsmith.errors import UserError
-
-# Names become folders and parts of Snakemake's wildcards.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 
 class Config(BaseModel):
@@ -42,8 +41,10 @@ class Config(BaseModel):
     """What cuts texts into tokens."""
     models: Annotated[dict[Name, Model], Field(min_length=1)]
     """Language models to start from. One that no run uses costs nothing."""
-    runs: Annotated[dict[Name, Run], Field(min_length=1)]
-    """Fine-tunings, each with its evaluation."""
+    runs: dict[Name, Run] = {}
+    """Fine-tunings, each with its evaluation. At least one, where there is no `ablation`."""
+    ablation: Ablation | None = None
+    """The same model pretrained with each of its parts swapped, in one table."""
     evaluation: Evaluation = Evaluation()
     """Intervals around the measured values."""
 
@@ -69,6 +70,10 @@ class Config(BaseModel):
         for name, run in self.runs.items():
             yield from _unknown("dataset", run.dataset, self.datasets, f"runs.{name}.dataset")
             yield from _unknown("model", run.model, self.models, f"runs.{name}.model")
+        if self.ablation is not None:
+            yield from _unknown("model", self.ablation.model, self.models, "ablation.model")
+        elif not self.runs:
+            yield "runs: missing; name at least one run, or an ablation"
 
     def _impossible_runs(self) -> Iterator[str]:
         for name, model in self.models.items():
@@ -97,6 +102,18 @@ class Config(BaseModel):
             members = [run.chosen(values) for values in run.combinations.values()]
             in_grid = dict.fromkeys(problem for member in members for problem in self._impossible_settings(member))
             yield from (f"runs.{name}.grid: {problem}" for problem in in_grid if problem not in own)
+        if self.ablation is not None:
+            yield from (f"ablation.{problem}" for problem in self._impossible_ablation(self.ablation))
+
+    def _impossible_ablation(self, ablation: Ablation) -> Iterator[str]:
+        model = self.models[ablation.model]
+        if model.pretrain is None or model.architecture is None:
+            yield f"model: {ablation.model} is not pretrained here; name one with `pretrain`"
+            return
+        yield from ablation.problems(model.architecture)
+        splits = [self.datasets[dataset].split for dataset in model.pretrain.datasets]
+        if not any(split.test or split.validation for split in splits):
+            yield "model: its datasets have neither a test nor a validation split to measure on"
 
     def _impossible_settings(self, run: Run) -> Iterator[str]:
         """What does not go together, with its place in the run."""
@@ -131,6 +148,7 @@ class Config(BaseModel):
 # A run is a rule of its own, so it cannot be called like one.
 RESERVED_TARGETS = frozenset(
     {
+        "ablation",
         "all",
         "baselines",
         "choose",
@@ -156,16 +174,19 @@ RESERVED_TARGETS = frozenset(
         "judge",
         "keep_chosen",
         "learning_curve",
+        "measure_variants",
         "predict",
         "prepare",
         "prepare_shards",
         "pretrain",
+        "pretrain_variant",
         "push",
         "random_weights",
         "read_shard",
         "report",
         "restore",
         "score_trial",
+        "score_variant",
         "summarize",
         "sweep",
         "tokenize",

@@ -108,7 +108,8 @@ def _type(value: Schema) -> str:
         case "array":
             return f"list of {_type(value['items'])}"
         case "object":
-            return f"mapping of text to {_type(value['additionalProperties'])}"
+            values = value["additionalProperties"]
+            return f"mapping of text to {'values' if values is True else _type(values)}"
         case "null":
             return "`null`"
     bounds = " and ".join(f"{words} {value[bound]:g}" for bound, words in BOUNDS.items() if bound in value)

@@ -31,6 +31,8 @@ STEP_SECONDS = 0.004
 MEMORY_BYTES_PER_SECOND = 1e10
 """At which a decoding step reads the weights."""
 DECODED_AT_ONCE = 64
+MEASURED_STEPS = 81
+"""Of each variant of an ablation, for its speed and memory (gptsmith.training.step_costs)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,13 @@ def shape_of(config: Config, model: str) -> Architecture | None:
     return settings.architecture.model_copy(update={"vocab_size": vocab_size})
 
 
+def shapes_of_variants(config: Config) -> dict[str, Architecture]:
+    """Of an ablation, with the tokenizer's vocabulary."""
+    if config.ablation is None or (base := shape_of(config, config.ablation.model)) is None:
+        return {}
+    return config.ablation.architectures(base)
+
+
 def cut_off(run: Run, shape: Architecture, lengths: Lengths) -> Cut:
     limit = min(run.max_length or shape.context_length, shape.context_length)
     beyond = np.maximum(lengths.whole - limit, 0)
@@ -105,6 +114,25 @@ def pretraining_work(config: Config, name: str, shape: Architecture, lengths: Ma
         shape=shape,
         memory_mb=START_MB + training_tensors_mb(shape, training, window),
     )
+
+
+def ablation_work(config: Config, lengths: Mapping[str, Lengths]) -> list[tuple[Work, int]]:
+    """Trainings of the variants, and the steps that they are measured by."""
+    assert config.ablation is not None
+    model, shapes = config.ablation.model, shapes_of_variants(config)
+    plan = config.models[model].pretrain
+    assert plan is not None
+    jobs = [
+        replace(pretraining_work(config, model, shape, lengths), rule="pretrain_variant", what=name)
+        for name, shape in shapes.items()
+    ]
+    base = jobs[0].shape
+    window = plan.window or base.context_length
+    step = 3 * plan.training.batch_size * _language_flops(base, np.array([window]), window)
+    steps = MEASURED_STEPS * len(jobs)
+    tensors_mb = sum(training_tensors_mb(shape, plan.training, window) for shape in shapes.values())
+    measuring = Work("measure_variants", config.name, steps * step, steps, 0, base, START_MB + tensors_mb)
+    return [*((job, len(config.ablation.seeds)) for job in jobs), (measuring, 1)]
 
 
 def run_work(config: Config, name: str, shape: Architecture, lengths: Lengths) -> list[Work]:
@@ -267,6 +295,9 @@ def disk_bytes(
             downloaded = config.models[name].huggingface is not None
             total += FLOAT32_BYTES * shape.n_parameters * (2 if downloaded else 1)
     largest_state = 0.0
+    for shape in shapes_of_variants(config).values():
+        total += FLOAT32_BYTES * shape.n_parameters * len(config.ablation.seeds if config.ablation else ())
+        largest_state = max(largest_state, 2 * 4 * FLOAT32_BYTES * shape.n_parameters)
     stored: dict[tuple[object, ...], float] = {}
     for run in config.runs.values():
         if (shape := shape_of(config, run.model)) is None:

@@ -11,11 +11,13 @@ from gptsmith.config.load import Config
 from gptsmith.inspection.estimate import (
     Cut,
     Work,
+    ablation_work,
     cut_off,
     disk_bytes,
     pretraining_work,
     run_work,
     shape_of,
+    shapes_of_variants,
     trial_work,
 )
 from gptsmith.inspection.samples import Lengths, count_tokens, find_raw, find_test, read_sample
@@ -45,9 +47,11 @@ class Requirements:
 def requirements_of(config: Config) -> Requirements:
     """Reads beginnings of the files. Raises UserError for a file that is missing or not as the config says."""
     models = {run.model: config.models[run.model] for run in config.runs.values()}
+    ablated = [config.models[config.ablation.model]] if config.ablation else []
     used = {run.dataset for run in config.runs.values()}
-    used |= {dataset for model in models.values() if model.pretrain for dataset in model.pretrain.datasets}
-    used |= {dataset for model in models.values() for dataset in config.tokenizers[model.tokenizer].train_on or []}
+    for model in (*models.values(), *ablated):
+        used |= {*(model.pretrain.datasets if model.pretrain else ())}
+        used |= {*(config.tokenizers[model.tokenizer].train_on or ())}
     datasets = {name: config.datasets[name] for name in sorted(used)}
     raw = {name: find_raw(name, dataset) for name, dataset in datasets.items()}
     samples = {
@@ -55,7 +59,8 @@ def requirements_of(config: Config) -> Requirements:
         for name, path in raw.items()
         if path is not None
     }
-    lengths = {model.tokenizer: count_tokens(model.tokenizer, config, samples) for model in models.values()}
+    tokenizers = {model.tokenizer for model in (*models.values(), *ablated)}
+    lengths = {tokenizer: count_tokens(tokenizer, config, samples) for tokenizer in sorted(tokenizers)}
     unknown = [f"dataset {name}" for name, path in raw.items() if path is None]
     cuts: dict[str, Cut] = {}
     work: list[tuple[Work, int]] = []
@@ -66,6 +71,13 @@ def requirements_of(config: Config) -> Requirements:
             unknown.append(f"model {name}")
         elif model.pretrain is not None and set(model.pretrain.datasets) <= of_model.keys():
             work.append((pretraining_work(config, name, shape, of_model), 1))
+    for model in ablated:
+        plan, of_model = model.pretrain, lengths[model.tokenizer]
+        if plan is not None and set(plan.datasets) <= of_model.keys():
+            work += ablation_work(config, of_model)
+            for shape in shapes_of_variants(config).values():
+                rows = plan.training.micro_batch_size or plan.training.batch_size
+                products[shape] = rows * (plan.window or shape.context_length)
     for name, run in config.runs.items():
         shape = shape_of(config, run.model)
         one = lengths[config.models[run.model].tokenizer].get(run.dataset)

@@ -35,6 +35,8 @@ OTHER_STAGES = {
     "verify_weights": (6.0, 0.0, 400),
     "baselines": (5.0, 0.2, 280),
     "score_trial": (5.0, 0.2, 400),
+    "score_variant": (5.0, 0.2, 400),
+    "ablation": (2.5, 0.0, 200),
     "choose": (2.0, 0.0, 200),
     "keep_chosen": (1.0, 0.0, 50),
     "sweep": (2.0, 0.0, 200),
@@ -124,6 +126,8 @@ def elapsed_seconds(config: Config, stages: Sequence[Stage], cores: int) -> floa
 
 
 def _threads(config: Config, stage: Stage, cores: int) -> int:
+    if stage.rule == "measure_variants":
+        return cores
     return min(cores, config.execution.threads) if stage.rule not in OTHER_STAGES else 1
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from gptsmith.config.load import Config, load_config
 from gptsmith.data.prepared import near_copies_in_train
 from gptsmith.files import write_text
-from gptsmith.report import classification, instruction, learning_curve, sweeps, wording
+from gptsmith.report import ablation, classification, instruction, learning_curve, sweeps, wording
 from gptsmith.report.data_table import FIRST_ROWS, DataTable, preview, script_json
 from gptsmith.report.history import Figure, learning_curves
 from gptsmith.report.items import predictions_table, responses_table
@@ -63,13 +63,16 @@ def build_report(
     pretraining: dict[str, Path] | None = None,
     estimate: Path | None = None,
     folders: list[Path] | None = None,
+    ablated: Path | None = None,
+    variants: Sequence[Path] = (),
 ) -> None:
     """Write the HTML report of all runs in `settings`; equal files give an equal report.
 
     `results` is the folder results/<name>; `prepared` maps a dataset to its report.json, `verifications`
     a model to its verification.json, `pretraining` a model to the history of its pretraining; `compared` are the
     comparisons of runs that share a dataset, `stages` benchmark files, `estimate` is what `gptsmith check` expected,
-    `folders` are all that the run left on the disk. Raises UserError where a file is missing or broken.
+    `folders` are all that the run left on the disk; `ablated` is the summary of the ablation, `variants` are the
+    provenance.json of its trainings. Raises UserError where a file is missing or broken.
     """
     asked = load_config(settings)
     config = sweeps.with_chosen(asked, results)
@@ -77,7 +80,9 @@ def build_report(
     runs = [read_run(results / run) for run in config.runs]
     expected = read_object(estimate) if estimate else None
     timed = read_stages(stages, expected)
+    swapped = ablation.view(read_object(ablated), list(variants)) if ablated else None
     provenances = [seed.provenance for run in runs for seed in run.seeds]
+    provenances += [training.provenance for training in swapped.trainings] if swapped else []
     environment = _environment()
     views = [_run_view(place, run, config, asked, results, datasets) for place, run in enumerate(runs)]
     page = environment.get_template("report.html.jinja").render(
@@ -86,6 +91,7 @@ def build_report(
         datasets=datasets,
         models=model_views(config, verifications, pretraining or {}),
         runs=views,
+        ablation=swapped,
         siblings=siblings(config, runs, [read_object(path) for path in compared]),
         stages=timed,
         stage_graph=stage_graph(timed, {run: settings.model for run, settings in config.runs.items()}),
@@ -97,7 +103,7 @@ def build_report(
         inputs={path: sha256 for provenance in provenances for path, sha256 in provenance["inputs"].items()},
         versions=_versions(provenances),
     )
-    write_pieces(output.with_suffix(""), views, environment.get_template("piece.html.jinja"))
+    write_pieces(output.with_suffix(""), views, swapped, environment.get_template("piece.html.jinja"))
     write_text(output, page)
 
 

@@ -20,15 +20,18 @@ class View(Protocol):
     def results(self) -> RunResults: ...
 
 
-def write_pieces(folder: Path, runs: Sequence[View], template: jinja2.Template) -> None:
-    """Write `folder`/<run>/<title>.html: the run's section of the report as `Results`, and its figures."""
-    for run in runs:
+def write_pieces(folder: Path, runs: Sequence[View], ablation: Any, template: jinja2.Template) -> None:
+    """Write `folder`/<run>/<title>.html: the run's section of the report as `Results`, and its figures; of an ablation
+    (None where there is none) `folder`/ablation/<title>.html likewise."""
+    views = [(run.results.name, {"run": run, "ablation": None}) for run in runs]
+    views += [("ablation", {"run": None, "ablation": ablation})] if ablation else []
+    for name, shown in views:
         pieces: dict[str, Figure | None] = {WHOLE: None}
-        for figure in figures_in(run):
+        for figure in figures_in([*shown.values()]):
             pieces[_unused(title_of(figure), pieces)] = figure
         for title, piece in pieces.items():
-            page = template.render(title=f"{run.results.name}: {title}", run=run, figure=piece)
-            write_text(folder / run.results.name / f"{title}.html", page)
+            page = template.render(title=f"{name}: {title}", figure=piece, **shown)
+            write_text(folder / name / f"{title}.html", page)
 
 
 def figures_in(view: Any) -> Iterator[Figure]:

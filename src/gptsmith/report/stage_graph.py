@@ -34,6 +34,10 @@ READS: Mapping[str, Sequence[str]] = {
     "import_checkpoint": TOKENIZERS,
     "random_weights": TOKENIZERS,
     "pretrain": ("tokenize", *TOKENIZERS),
+    "pretrain_variant": ("tokenize", *TOKENIZERS),
+    "score_variant": ("pretrain_variant", "tokenize", *TOKENIZERS),
+    "measure_variants": ("tokenize", *TOKENIZERS),
+    "ablation": ("pretrain_variant", "score_variant", "measure_variants"),
     "verify_weights": (*BASES, "download_weights"),
     "trunk_features": ("tokenize", *BASES),
     "finetune": ("tokenize", *TOKENIZERS, *BASES, "trunk_features"),
@@ -55,6 +59,7 @@ READS: Mapping[str, Sequence[str]] = {
     "report": (
         *("summarize", "finetune", "evaluate", "predict", "generate", "generate_before", "baselines", "prepare"),
         *("verify_weights", "pretrain", "judge", "comparisons", "keep_chosen", "sweep", "learning_curve"),
+        *("pretrain_variant", "ablation"),
     ),
 }
 

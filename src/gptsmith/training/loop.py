@@ -87,6 +87,12 @@ def train(setup: Setup[Net], settings: Training, states: States | None = None) -
     return trainer.course
 
 
+def stepper(setup: Setup[Net], settings: Training) -> Callable[[np.ndarray], None]:
+    """A training at its beginning, led from outside: a function that takes a step as `train` does, with the examples
+    of these numbers."""
+    return _Trainer(setup, settings, None, never).step
+
+
 def never() -> bool:
     return False
 

@@ -34,6 +34,7 @@ class PretrainOutputs:
 
 
 def pretrain(
+    name: str,
     settings: Model,
     seed: int,
     compute: Compute,
@@ -44,8 +45,8 @@ def pretrain(
 ) -> None:
     """Next-token prediction from random weights, on the training splits of `settings.pretrain.datasets`.
 
-    `tokens_folder` has a folder for each of them. The vocabulary's size is that of the tokenizer. A training that was
-    broken off is taken up from its state, where `saving` says how they are kept.
+    `name` is shown with the progress. `tokens_folder` has a folder for each of them. The vocabulary's size is that of
+    the tokenizer. A training that was broken off is taken up from its state, where `saving` says how they are kept.
     Raises UserError when there is no text.
     """
     assert settings.architecture is not None
@@ -75,7 +76,7 @@ def pretrain(
     )
     course = train(
         Setup(
-            title=f"pretraining {outputs.checkpoint.name}",
+            title=f"pretraining {name}",
             model=model,
             objective=language_loss,
             train=CountedExamples(training, work, learned_from=True),

@@ -107,15 +107,15 @@ def product_rate(compute: Compute, rows: int, width: int, outputs: int) -> float
     seconds = []
     with compute.autocast(), torch.inference_mode():
         for _ in range(7):
-            _wait_for(device)
+            wait_for(device)
             started = time.perf_counter()
             a @ b
-            _wait_for(device)
+            wait_for(device)
             seconds.append(time.perf_counter() - started)
     return 2 * rows * width * outputs / statistics.median(seconds[2:])
 
 
-def _wait_for(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     """Until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
