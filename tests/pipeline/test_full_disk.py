@@ -142,6 +142,7 @@ def config_of_every_stage(folder: Path, judge: str) -> dict[str, Any]:
                 "grid": {"training.learning_rate": [0.001, 0.01]},
             },
         },
+        "ablation": {"model": "pretrained", "seeds": [1], "variants": {"rms-norm": {"norm": "rms_norm"}}},
         "evaluation": {"bootstrap_samples": 50, "judge": {"url": judge, "model": "llama3"}},
         "execution": {"threads": 1, "mirror": "mirror"},
     }

@@ -139,10 +139,12 @@ WITH_A_MODEL = {
     "finetune",
     "generate",
     "import_checkpoint",
+    "measure_variants",
     "predict",
     "pretrain",
     "random_weights",
     "score_trial",
+    "score_variant",
     "trunk_features",
     "verify_weights",
 }
@@ -154,13 +156,15 @@ MODULES = [
     ("evaluation/mcnemar.py", {"comparisons"}),
     (
         "evaluation/thresholds.py",
-        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve"},
+        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve", "ablation"},
     ),
     (
         "evaluation/answers.py",
-        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve", "judge"},
+        {"evaluate", "summarize", "comparisons", "report", "choose", "sweep", "learning_curve", "judge", "ablation"},
     ),
     ("evaluation/sweep.py", {"sweep"}),
+    ("evaluation/ablation.py", {"ablation"}),
+    ("training/step_costs.py", {"measure_variants"}),
     ("sources/chat.py", {"judge"}),
     ("report/wording.py", {"report"}),
     ("sources/archives.py", {"download", "extract", "fetch_tokenizer", "download_weights"}),
@@ -173,7 +177,7 @@ MODULES = [
         "tokenizer/bpe.py",
         (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "gguf_tokenizer", "tokenize_dataset", "join_tokens"},
     ),
-    ("training/loop.py", {"finetune", "pretrain", "random_weights"}),
+    ("training/loop.py", {"finetune", "pretrain", "random_weights", "measure_variants"}),
 ]
 
 

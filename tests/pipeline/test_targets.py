@@ -33,10 +33,12 @@ def clean_checkout(project: "Project") -> "Project":
 def test_a_shipped_config_plans_from_a_clean_folder(clean_checkout: "Project", config: str) -> None:
     arguments = [] if config == "config.yaml" else ["--configfile", config]
     planned = clean_checkout.planned(*arguments)
-    runs = yaml.safe_load((ROOT / config).read_text())["runs"]
+    settings = yaml.safe_load((ROOT / config).read_text())
+    runs, ablation = settings.get("runs", {}), settings.get("ablation", {"variants": {}, "seeds": []})
     trained = sum(count for rule, count in planned.items() if rule in ("finetune", "finetune_lora"))
-    assert trained == planned["evaluate"] == sum(len(run.get("seeds", [None])) for run in runs.values())
-    assert planned["summarize"] == planned["baselines"] == len(runs)
+    assert trained == planned.get("evaluate", 0) == sum(len(run.get("seeds", [None])) for run in runs.values())
+    assert planned.get("summarize", 0) == planned.get("baselines", 0) == len(runs)
+    assert planned.get("pretrain_variant", 0) == (1 + len(ablation["variants"])) * len(ablation["seeds"])
     assert planned["report"] == planned["collect_metrics"] == 1
 
 

@@ -7,6 +7,7 @@ would otherwise be the same in all rounds of a run, and another in the next run.
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -104,7 +105,7 @@ def measure_steps(
     for block in range(BLOCKS):
         if block >= FEWEST_BLOCKS and time.monotonic() - started > SECONDS:
             break
-        batches = itertools.cycle(epoch_batches(examples.lengths, settings.batch_size, block, 0))
+        batches = itertools.cycle(_full_batches(examples, settings.batch_size, block))
         models = {name: _begun(shape, examples, settings, compute, block) for name, shape in architectures.items()}
         for batch in itertools.islice(batches, WARM_UP):
             for model in models.values():
@@ -120,6 +121,12 @@ def measure_steps(
             parameters = {name: model.parameters for name, model in models.items()}
     caches = {name: cache_bytes(shape) for name, shape in architectures.items()}
     return StepCosts(tokens, seconds, n_bytes, parameters, caches)
+
+
+def _full_batches(examples: LanguageExamples, batch_size: int, seed: int) -> list[np.ndarray]:
+    """All of them where none is full."""
+    batches = epoch_batches(examples.lengths, batch_size, seed, 0)
+    return [batch for batch in batches if len(batch) == batch_size] or batches
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ def _most_bytes(model: _Begun, batch: np.ndarray, device: torch.device) -> int |
         return between + torch.cuda.max_memory_allocated(device) - before
     if device.type != "cpu":
         return None
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # or it tells each of its starts
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         model.step(batch)
     # Each allocation and release by itself; what `profile.events()` has is summed by operator.
