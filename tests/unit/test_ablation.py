@@ -170,7 +170,7 @@ def provenance_in(folder: Path) -> list[Path]:
 def test_a_variant_is_better_only_where_all_seeds_say_so(tmp_path: Path) -> None:
     shown = view(summary_in(tmp_path), provenance_in(tmp_path))
     assert [row.verdict for row in shown.rows] == [None, "better", "no difference found"]
-    assert shown.lead.startswith("The loss is lower than that of small as it is with lower (−0.1")
+    assert shown.lead.startswith("The loss is lower than the baseline's with lower (−0.1")
     assert shown.lead.endswith("no different, so far as can be seen, with torn.")
     assert [row.memory for row in shown.rows] == ["1 MB"] * 3
     assert [(one.name, one.seed) for one in shown.trainings][-2:] == [("torn", 1), ("torn", 2)]

@@ -68,7 +68,7 @@ def view(summary: dict[str, Any], provenance: list[Path]) -> AblationView:
         **{key: summary[key] for key in ("model", "split", "windows", "tokens", "confidence", "device", "threads")},
         seeds=len(summary["seeds"]),
         rounds=summary["rounds"],
-        lead=_lead(summary["model"], rows),
+        lead=_lead(rows),
         rows=rows,
         figures=[_differences(rows), _courses(summary["rows"])],
         trainings=[
@@ -103,14 +103,14 @@ def _yaml(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lead(model: str, rows: list[Row]) -> str:
+def _lead(rows: list[Row]) -> str:
     """In words, the largest differences first."""
     found = [(row.name, row.verdict, row.difference) for row in rows if row.difference]
     found.sort(key=lambda one: -abs(one[2]["difference"]))
     parts = []
     for word, said in (("lower", "better"), ("higher", "worse")):
         if named := [f"{name} ({_told(difference)})" for name, its, difference in found if its == said]:
-            parts.append(f"{word} than that of {model} as it is with {', '.join(named)}")
+            parts.append(f"{word} than the baseline's with {', '.join(named)}")
     if alike := [name for name, its, _ in found if its == "no difference found"]:
         parts.append(f"no different, so far as can be seen, with {', '.join(alike)}")
     return f"The loss is {'; '.join(parts)}."
