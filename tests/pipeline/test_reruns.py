@@ -215,7 +215,7 @@ def touch_files(project: "Project") -> None:
 
 
 def reword_comments_and_docstrings(project: "Project") -> None:
-    for file in (project.folder / "Snakefile", *project.folder.glob("workflow/rules/*.smk")):
+    for file in (project.folder / "Snakefile", *project.folder.glob("workflow/**/*.smk")):
         append(file, "# A remark.")
     for file in (*project.folder.glob("src/gptsmith/*/*.py"), *project.folder.glob("workflow/scripts/*.py")):
         if source := file.read_text():
