@@ -90,6 +90,8 @@ rule summarize:
         f"logs/summarize/{NAME}/{{run}}.log",
     benchmark:
         f"logs/benchmarks/summarize/{NAME}/{{run}}.jsonl"
+    wildcard_constraints:
+        run=one_of(RUNS),
     params:
         settings=evaluation_slice,
         run=lambda wildcards: run_slice(
