@@ -175,7 +175,8 @@ MODULES = [
     ("data/splits.py", {"prepare", "prepare_shards", "read_shard"}),
     (
         "tokenizer/bpe.py",
-        (WITH_A_MODEL - {"verify_weights"}) | {"train_tokenizer", "gguf_tokenizer", "tokenize_dataset", "join_tokens"},
+        (WITH_A_MODEL - {"verify_weights"})
+        | {"train_tokenizer", "fetch_tokenizer", "gguf_tokenizer", "tokenize_dataset", "join_tokens"},
     ),
     ("training/loop.py", {"finetune", "pretrain", "random_weights", "measure_variants"}),
 ]
