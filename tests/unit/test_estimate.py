@@ -260,3 +260,38 @@ def test_what_the_report_compares_with_is_of_the_same_settings() -> None:
     assert settings_hash(config) == settings_hash(as_json)
     assert settings_hash(as_json | {"execution": {"threads": 7}}) == settings_hash(config)
     assert settings_hash(as_json | {"seed": 7}) != settings_hash(config)
+
+
+def test_the_variants_of_an_ablation_are_trainings_of_their_own(folder: Path) -> None:
+    (folder / "books.txt").write_text("Some words, and then some more of them.\n" * 200)
+    config = load_config(
+        {
+            "name": "parts",
+            "datasets": {"books": {"task": "text", "sources": [{"path": "books.txt"}], "format": {"type": "text"}}},
+            "tokenizers": {"bpe": {"train_on": ["books"], "vocab_size": 280}},
+            "models": {
+                "small": {
+                    "tokenizer": "bpe",
+                    "architecture": {"context_length": 16, "d_model": 16, "n_layers": 2, "n_heads": 4},
+                    "pretrain": {"datasets": ["books"]},
+                }
+            },
+            "ablation": {"model": "small", "seeds": [1, 2], "variants": {"wide": {"d_feedforward": 999}}},
+        }
+    )
+    found = requirements_of(config)
+    works = {(work.rule, work.what): (work, times) for work, times in found.work}
+    assert {key: times for key, (_, times) in works.items()} == {
+        ("pretrain_variant", "baseline"): 2,
+        ("pretrain_variant", "wide"): 2,
+        ("measure_variants", "parts"): 1,
+    }
+    assert works["pretrain_variant", "wide"][0].flops > works["pretrain_variant", "baseline"][0].flops > 0
+    assert list(found.shapes) == ["small"]
+    machine = Machine("cpu", 2, dict.fromkeys(found.products, 1e9))
+    jobs = [Job("pretrain_variant", "parts/wide/seed-2"), Job("score_variant", "parts/wide/seed-2")]
+    stages = estimate_stages(
+        config, found, [*jobs, Job("measure_variants", "parts"), Job("ablation", "parts")], machine
+    )
+    assert all(stage.seconds for stage in stages)
+    assert found.disk_bytes > 4 * 2 * sum(shape.n_parameters for shape in found.products)

@@ -89,7 +89,8 @@ def requirements_of(config: Config) -> Requirements:
         work += [(job, len(run.seeds)) for job in (*trial_work(config, name, shape, one), *jobs)]
         rows = run.training.micro_batch_size or run.training.batch_size
         products[shape] = max(1, round(rows * float(np.minimum(one.whole, cuts[name].limit).mean())))
-    shapes = {name: shape for name in models if (shape := shape_of(config, name)) is not None}
+    named = [*models, *([config.ablation.model] if config.ablation else [])]
+    shapes = {name: shape for name in named if (shape := shape_of(config, name)) is not None}
     sizes = {name: sample.file_bytes for name, sample in samples.items()}
     archives = {name: file.stat().st_size for name in sizes if (file := Path("data/raw", name, "archive")).is_file()}
     left, state = disk_bytes(config, {name: size + archives.get(name, 0) for name, size in sizes.items()}, lengths)
