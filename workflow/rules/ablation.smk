@@ -49,7 +49,7 @@ rule score_variant:
         variant=one_of(VARIANTS),
     threads: THREADS
     resources:
-        **of_inference(variant_of, lambda wildcards: 32),
+        **of_inference(variant_of, lambda wildcards: 32, ablated_window),
     params:
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
         tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),

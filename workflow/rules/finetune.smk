@@ -18,7 +18,11 @@ rule trunk_features:
         dataset=one_of(DATASETS),
     threads: THREADS
     resources:
-        **of_inference(lambda wildcards: wildcards.model, lambda wildcards: 64),
+        **of_inference(
+            lambda wildcards: wildcards.model,
+            lambda wildcards: 64,
+            lambda wildcards: None if wildcards.length == "whole" else int(wildcards.length),
+        ),
         features_gb=CONFIG.execution.features_gb,
     params:
         base=lambda wildcards, input: Path(input.base[0]).parent.as_posix(),
@@ -62,7 +66,7 @@ rule finetune:
         **of_training(
             model_of_run,
             lambda wildcards: TRAININGS[wildcards.run].training,
-            lambda wildcards: TRAININGS[wildcards.run].max_length,
+            max_length_of_run,
         ),
     params:
         settings=training_slice,
@@ -120,7 +124,7 @@ rule predict:
         run=one_of(training for training in TRAININGS if task_of(training) == "classification"),
     threads: THREADS
     resources:
-        **of_inference(model_of_run, lambda wildcards: 64),
+        **of_inference(model_of_run, lambda wildcards: 64, max_length_of_run),
     params:
         splits=lambda wildcards: splits_of(wildcards.run),
         trained_blocks=lambda wildcards: TRAININGS[wildcards.run].trained_blocks or 0,
@@ -155,7 +159,7 @@ rule generate:
         run=one_of(INSTRUCTION_RUNS),
     threads: THREADS
     resources:
-        **of_inference(model_of_run, lambda wildcards: (RUNS[wildcards.run].generation or Generation()).batch_size),
+        **of_inference(model_of_run, lambda wildcards: generation_of(wildcards).batch_size, longest_answer_of_run),
     params:
         settings=generation_slice,
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),

@@ -54,12 +54,14 @@ def of_weights(model_of):
     }
 
 
-def of_inference(model_of, rows_of):
-    """Resources of a stage that a model answers many texts in, some rows at once."""
+def of_inference(model_of, rows_of, length_of):
+    """Resources of a stage that a model answers many texts in, some rows at once; `length_of` gives the longest
+    sequence, None for the model's context."""
 
     def mem_mb(wildcards, attempt):
         architecture = architecture_of(model_of(wildcards))
-        return attempt * needs.inference_memory_mb(architecture, rows_of(wildcards), architecture.context_length)
+        length = min(length_of(wildcards) or architecture.context_length, architecture.context_length)
+        return attempt * needs.inference_memory_mb(architecture, rows_of(wildcards), length)
 
     return {
         "device": DEVICE,
@@ -115,6 +117,20 @@ def of_preparation(wildcards, input, attempt):
 
 def model_of_run(wildcards):
     return TRAININGS[wildcards.run].model
+
+
+def max_length_of_run(wildcards):
+    return TRAININGS[wildcards.run].max_length
+
+
+def generation_of(wildcards):
+    return RUNS[wildcards.run].generation or Generation()
+
+
+def longest_answer_of_run(wildcards):
+    """With its prompt, where that is no longer than the texts that the run learns from."""
+    longest = max_length_of_run(wildcards)
+    return longest and longest + generation_of(wildcards).max_new_tokens
 
 
 def check_scheduler():

@@ -43,7 +43,7 @@ rule score_trial:
         run=one_of(trial for trial in TRIALS if task_of(trial) == "instruction"),
     threads: THREADS
     resources:
-        **of_inference(model_of_run, lambda wildcards: 32),
+        **of_inference(model_of_run, lambda wildcards: 32, max_length_of_run),
     params:
         checkpoint=lambda wildcards, input: Path(input.checkpoint[0]).parent.as_posix(),
         tokenizer=lambda wildcards, input: Path(input.tokenizer[0]).parent.as_posix(),
