@@ -33,13 +33,15 @@ test: .venv/dev.stamp
 bench: .venv-benchmarks/stamp
 	.venv-benchmarks/bin/python -m benchmarks.run $(if $(QUICK),--quick) $(if $(FULL),--full) --device $(DEVICE) $(TASKS)
 
+# The second config has the rules of an ablation, which the first has not.
 lint: .venv/dev.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/mypy
 	$(BIN)/python -m gptsmith.config.reference --check
-	! $(BIN)/snakemake --lint text 2>&1 | grep '^    \* ' | grep -v 'Specify a conda environment or container'
+	for config in config.yaml config/ablation.yaml; do ! $(BIN)/snakemake --lint text --configfile $$config 2>&1 \
+		| grep '^    \* ' | grep -v 'Specify a conda environment or container' || exit 1; done
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
