@@ -34,19 +34,19 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         ({"llama.block_count": "two"}, "llama.block_count should be a whole number, found a text"),
         ({"llama.block_count": 3}, "blk.2.attn_norm.weight is missing"),
         ({"llama.block_count": 2**32 - 1}, "blk.2.attn_norm.weight is missing"),
-        ({"llama.block_count": 1}, "blk.1.attn_k.weight is not part of a plain Llama"),
+        ({"llama.block_count": 1}, "blk.1.attn_k.weight' is not part of a plain Llama"),
         ({"llama.block_count": 0}, "n_layers: Input should be greater than 0"),
         ({"llama.attention.head_count": 5}, "must be a multiple of n_heads"),
-        ({"llama.attention.head_count": 8}, "rope.dimension_count is 16; only 8 can be loaded"),
+        ({"llama.attention.head_count": 8}, "rope.dimension_count' is 16; only 8 can be loaded"),
         ({"llama.attention.head_count": [4, 4]}, "should be a whole number, found a list of numbers"),
         ({"llama.attention.head_count_kv": 1}, r"attn_k.weight: expected shape \[16, 64\], found \[32, 64\]"),
         ({"llama.feed_forward_length": 2**31}, r"ffn_gate.weight: expected shape \[2147483648, 64\]"),
         ({"llama.attention.layer_norm_rms_epsilon": float("nan")}, "norm_epsilon: Input should be"),
         ({"llama.rope.freq_base": 10000}, "llama.rope.freq_base should be a number, found a whole number"),
-        ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type is 'yarn'; only 'none' can be loaded"),
-        ({"llama.rope.dimension_count": 8}, "llama.rope.dimension_count is 8; only 16 can be loaded"),
-        ({"llama.expert_count": 8}, "llama.expert_count is 8; only 0 can be loaded"),
-        ({"llama.logit_scale": 0.5}, "llama.logit_scale is set, which a plain Llama does not have"),
+        ({"llama.rope.scaling.type": "yarn"}, "llama.rope.scaling.type' is 'yarn'; only 'none' can be loaded"),
+        ({"llama.rope.dimension_count": 8}, "llama.rope.dimension_count' is 8; only 16 can be loaded"),
+        ({"llama.expert_count": 8}, "llama.expert_count' is 8; only 0 can be loaded"),
+        ({"llama.logit_scale": 0.5}, "llama.logit_scale' is set, which a plain Llama does not have"),
     ],
 )
 def test_keys_that_are_missing_or_ask_for_another_model(keys: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_keys_that_are_missing_or_ask_for_another_model(keys: dict[str, Any], me
         ({"output_norm.weight": None}, "output_norm.weight is missing"),
         ({"blk.1.attn_v.weight": ROWS}, r"blk.1.attn_v.weight: expected shape \[32, 64\], found \[64, 64\]"),
         ({"output_norm.weight": ROWS}, r"output_norm.weight: expected shape \[64\], found \[64, 64\]"),
-        ({"blk.0.attn_q.bias": ROWS[0]}, "blk.0.attn_q.bias is not part of a plain Llama"),
-        ({"rope_freqs.weight": ROWS[0]}, "rope_freqs.weight is not part of a plain Llama"),
+        ({"blk.0.attn_q.bias": ROWS[0]}, "'blk.0.attn_q.bias' is not part of a plain Llama"),
+        ({"rope_freqs.weight": ROWS[0]}, "'rope_freqs.weight' is not part of a plain Llama"),
     ],
 )
 def test_tensors_that_are_missing_extra_or_misshapen(
@@ -128,10 +128,16 @@ def test_counts_are_not_believed(content: bytes, tmp_path: Path) -> None:
     refused(tmp_path / "model.gguf", "it ends too early", read_header)
 
 
+def test_a_tensor_without_dimensions(tmp_path: Path) -> None:
+    tensor = text(b"token_embd.weight") + struct.pack("<IIQ", 0, 0, 0)
+    (tmp_path / "model.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor)
+    refused(tmp_path / "model.gguf", "a tensor of 0 dimensions", read_header)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (struct.pack("<QQ", 0, 2) + 2 * (text(b"a") + struct.pack("<II", UINT32, 1)), "a is there twice"),
+        (struct.pack("<QQ", 0, 2) + 2 * (text(b"a") + struct.pack("<II", UINT32, 1)), "'a' is there twice"),
         (struct.pack("<QQ", 0, 1) + text(b"a") + struct.pack("<I", 99), "there is no type 99 of values"),
         (struct.pack("<QQ", 0, 1) + text(b"a") + struct.pack("<IIQ", ARRAY, ARRAY, 1), "no type 9 of values in arrays"),
         (struct.pack("<QQ", 0, 1) + text(b"\xff") + struct.pack("<II", UINT32, 1), "a text is not UTF-8"),

@@ -327,3 +327,15 @@ def test_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(UserError, match=f"{name}: no such file"):
         read(folder)
+
+
+def test_a_special_token_is_not_made_of_and_not_merged(trained: BytePairEncoding, tmp_path: Path) -> None:
+    write_tokenizer(special_first(trained), tmp_path)
+    vocabulary, merges = tmp_path / "vocab.json", tmp_path / "merges.txt"
+    ids = json.loads(vocabulary.read_text())
+    assert ids["<start>"] == 0
+    made = {token: i for token, i in ids.items() if token != "<pad>"} | {"<start>a": len(ids) - 1, "<pad>": len(ids)}
+    vocabulary.write_text(json.dumps(made))
+    merges.write_text(merges.read_text() + "<start> a\n")
+    with pytest.raises(UserError, match="line 35: '<start>' is neither a byte nor made by an earlier line"):
+        read_tokenizer(vocabulary, merges, SPECIAL_FIRST)

@@ -54,6 +54,24 @@ def test_special_tokens_in_a_message_are_text(tokenizer: Tokenizer) -> None:
     assert said in tokenizer.decode(ids)
 
 
+def test_names_of_special_tokens_that_overlap_are_text_as_well(tmp_path: Path) -> None:
+    conventions = Conventions(
+        end_of_text="<x>y", other_special_tokens=["y<z>"], chat_template="{{ messages[0].content }}"
+    )
+    trained = train(["hello"], 257)
+    write_tokenizer(replace(trained, special_after=("<x>y", "y<z>"), conventions=conventions), tmp_path)
+    overlapping = load_tokenizer(tmp_path, "overlapping")
+    said = "<x>y<z>" + "".join(map(chr, range(0xFDD0, 0xFDF0)))
+    assert encode_chat(overlapping, [Message("user", said)]) == overlapping.encode(said)
+
+
+def test_a_template_may_leave_loops_and_write_json(tmp_path: Path) -> None:
+    template = "{% for message in messages %}{{ message | tojson }}{% break %}{% endfor %}"
+    chatty = tokenizer_with(template, tmp_path)
+    ids = encode_chat(chatty, [Message("user", "<é>"), Message("user", "b")])
+    assert chatty.decode(ids) == '{"role": "user", "content": "<é>"}'
+
+
 def test_a_conversation_ends_where_the_assistant_answers(tokenizer: Tokenizer) -> None:
     messages = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
     ids = encode_chat(tokenizer, messages)
@@ -71,6 +89,13 @@ def test_a_conversation_ends_where_the_assistant_answers(tokenizer: Tokenizer) -
         ("{{ ''.__class__.__mro__ }}", "fails .*unsafe"),
         ("{{ 1 // 0 }}", "fails"),
         ("{{ messages.append(1) }}", "fails .*append"),
+        ("{{ 9 ** (9 ** 9) }}", r"fails .*\*\* is not allowed"),
+        ("{{ 'x' * 10000000000000 }}", r"fails .*\* is not allowed"),
+        ("{{ 'x' | center(10000000000000) }}", "fails .MemoryError"),
+        ("{{ 'x' | dictsort }}", "fails"),
+        ("{{ bos_token }}{{ messages[0].content }}", "asks for bos_token, which is not known here"),
+        ("{% if false %}x{% endif %}", "writes nothing"),
+        ("", "has no chat template"),
     ],
 )
 def test_a_template_that_fails_is_one_line(template: str | None, message: str, tmp_path: Path) -> None:

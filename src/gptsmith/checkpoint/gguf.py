@@ -114,7 +114,7 @@ def _problems(header: Header, weights: list[Weight]) -> Iterator[str]:
     if n_bytes > header.n_bytes:
         yield "some of them share their place"
     for name in sorted(header.tensors.keys() - shapes.keys()):
-        yield f"{name} is not part of a plain Llama"
+        yield f"{name!r} is not part of a plain Llama"
 
 
 def _size(shape: tuple[int, ...], type_code: int) -> int:

@@ -70,6 +70,6 @@ def _check_other_keys(header: Header, architecture: Architecture) -> None:
         if part == key or part in READ:
             continue
         if part not in allowed:
-            raise UserError(f"{header.path}: {key} is set, which a plain Llama does not have; it cannot be loaded")
+            raise UserError(f"{header.path}: {key!r} is set, which a plain Llama does not have; it cannot be loaded")
         if type(value) is not type(allowed[part]) or value != allowed[part]:
-            raise UserError(f"{header.path}: {key} is {value!r}; only {allowed[part]!r} can be loaded")
+            raise UserError(f"{header.path}: {key!r} is {value!r}; only {allowed[part]!r} can be loaded")

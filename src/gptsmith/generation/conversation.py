@@ -1,6 +1,7 @@
 """Talking with a language model that was fine-tuned on instructions."""
 
 import codecs
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +70,10 @@ def load_assistant(checkpoint: Path, prompt: PromptStyle | None, compute: Comput
             f"{checkpoint}: config.json does not say which wording of prompts it was fine-tuned with "
             "(a base model, or one of an earlier version).\nName it with --prompt alpaca, compact or chat."
         )
-    model = load_language_model(checkpoint).to(compute.device)
-    return Assistant(model, load_checkpoint_tokenizer(checkpoint), prompt, compute)
+    tokenizer = load_checkpoint_tokenizer(checkpoint)
+    if prompt == "chat" and not tokenizer.conventions.chat_template:
+        raise UserError(f"{checkpoint}: its tokenizer has no chat template.\nUse --prompt alpaca or --prompt compact.")
+    return Assistant(load_language_model(checkpoint).to(compute.device), tokenizer, prompt, compute)
 
 
 def conversation_ids(
@@ -90,12 +93,12 @@ def conversation_ids(
             f"{assistant.context_length} with its answer"
         )
     room = assistant.context_length - min(max_new_tokens, assistant.context_length // 2)
-    for n_kept in range(1, len(turns) + 1):
-        longer = _conversation_ids(assistant, turns[-n_kept:], message)
-        if len(longer) > room:
-            return input_ids, n_kept - 1
-        input_ids = longer
-    return input_ids, len(turns)
+
+    def length(n_kept: int) -> int:
+        return len(_conversation_ids(assistant, turns[len(turns) - n_kept :], message))
+
+    n_kept = bisect_right(range(1, len(turns) + 1), room, key=length)
+    return _conversation_ids(assistant, turns[len(turns) - n_kept :], message), n_kept
 
 
 def _conversation_ids(assistant: Assistant, turns: Sequence[Turn], message: str) -> list[int]:

@@ -153,7 +153,9 @@ def count_tokens(name: str, config: Config, samples: Mapping[str, Sample]) -> di
 
 def _around(dataset: Dataset, tokenizer: Tokenizer | None) -> int:
     """Tokens that a chat template adds to a prompt."""
-    if tokenizer is None or not isinstance(dataset, InstructionDataset) or dataset.prompt != "chat":
+    if not isinstance(dataset, InstructionDataset) or dataset.prompt != "chat":
+        return 0
+    if tokenizer is None or not tokenizer.conventions.chat_template:
         return 0
     return len(encode_prompt(tokenizer, "", "", "chat"))
 

@@ -80,12 +80,12 @@ def read_header(path: Path) -> Header:
         values: dict[str, Any] = {}
         for _ in range(n_values):
             key = content.text()
-            content.refuse(key in values, f"{key} is there twice")
+            content.refuse(key in values, f"{key!r} is there twice")
             values[key] = content.value(content.number("I"))
         tensors: dict[str, StoredTensor] = {}
         for _ in range(n_tensors):
             name = content.text()
-            content.refuse(name in tensors, f"{name} is there twice")
+            content.refuse(name in tensors, f"{name!r} is there twice")
             tensors[name] = content.tensor()
         end = file.tell()
     alignment = values.get("general.alignment", ALIGNMENT)
@@ -141,7 +141,7 @@ class _Content:
     def tensor(self) -> StoredTensor:
         """Its offset still counted from the first tensor."""
         n_dimensions = self.number("I")
-        self.refuse(n_dimensions > MOST_DIMENSIONS, f"a tensor of {n_dimensions} dimensions")
+        self.refuse(not 1 <= n_dimensions <= MOST_DIMENSIONS, f"a tensor of {n_dimensions} dimensions")
         shape = tuple(reversed([self.number("Q") for _ in range(n_dimensions)]))
         return StoredTensor(shape, type_code=self.number("I"), offset=self.number("Q"))
 

@@ -9,7 +9,7 @@ token has to be what its merge makes, and has to be reached by merging its own b
 looking up the ranks of byte strings, as tiktoken does, choose the same merges as looking up pairs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product, takewhile
 from pathlib import Path
 
@@ -51,7 +51,8 @@ def read_conventions(folder: Path) -> Conventions:
         return Conventions.model_validate(read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        place = ".".join(map(str, first["loc"])) or "settings"
+        raise UserError(f"{path}: {place}: {first['msg']}") from error
 
 
 def read_tokenizer(vocabulary: Path, merges: Path, conventions: Conventions = GPT2) -> BytePairEncoding:
@@ -64,7 +65,16 @@ def read_tokenizer(vocabulary: Path, merges: Path, conventions: Conventions = GP
     for path in (vocabulary, merges):
         if not path.is_file():
             raise UserError(f"{path}: no such file; a tokenizer is a {VOCABULARY} and a {MERGES}")
-    ids = _read_ids(vocabulary)
+    return encoding_of(_read_ids(vocabulary), _read_merges(merges), conventions, str(vocabulary), str(merges))
+
+
+def encoding_of(
+    ids: Mapping[str, int], merge_lines: Sequence[str], conventions: Conventions, vocabulary: str, merges: str
+) -> BytePairEncoding:
+    """The tokenizer of a vocabulary, in the order of its ids 0, 1, 2 ..., and of merges as in merges.txt.
+
+    Raises UserError as `read_tokenizer` does; `vocabulary` and `merges` are what it calls the two.
+    """
     tokens = list(ids)
     before = tuple(takewhile(lambda token: token not in CHARACTER_TO_BYTE, tokens))
     alphabet = bytes(
@@ -72,11 +82,11 @@ def read_tokenizer(vocabulary: Path, merges: Path, conventions: Conventions = GP
     )
     if not set(alphabet) >= NEEDED_BYTES:
         raise UserError(f"{vocabulary}: the 256 bytes must stand side by side: this is not a byte-level vocabulary")
-    pairs = _read_merges(merges, ids, len(before) + len(alphabet), vocabulary)
+    pairs = _pairs(merge_lines, ids, len(before), len(alphabet), vocabulary, merges)
     after = tuple(tokens[len(before) + len(alphabet) + len(pairs) :])
     special = {conventions.end_of_text, *conventions.other_special_tokens}
     if missing := special - {*before, *after}:
-        raise UserError(f"{vocabulary}: no special token {min(missing)} besides the bytes and what {merges.name} makes")
+        raise UserError(f"{vocabulary}: no special token {min(missing)} besides the bytes and what the merges make")
     if unknown := [token for token in (*before, *after) if token not in special]:
         raise UserError(
             f"{merges}: no line makes {unknown[0]!r} of {vocabulary}, which is no byte and no special token "
@@ -123,24 +133,29 @@ def _read_ids(path: Path) -> dict[str, int]:
     return ids
 
 
-def _read_merges(path: Path, ids: dict[str, int], first_merged: int, vocabulary: Path) -> tuple[Pair, ...]:
+def _read_merges(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from error
-    header = lines[0].startswith("#version")
-    merges: list[Pair] = []
+
+
+def _pairs(
+    lines: Sequence[str], ids: Mapping[str, int], n_before: int, n_bytes: int, vocabulary: str, merges: str
+) -> tuple[Pair, ...]:
+    header = bool(lines) and lines[0].startswith("#version")
+    pairs: list[Pair] = []
     for number, line in enumerate(lines[header:], start=1 + header):
         parts = line.split(" ")
-        made = first_merged + len(merges)
+        made = n_before + n_bytes + len(pairs)
         if len(parts) != 2 or not all(parts):
-            raise UserError(f"{path}, line {number}: expected two tokens with a space between them, found {line!r}")
+            raise UserError(f"{merges}, line {number}: expected two tokens with a space between them, found {line!r}")
         for part in parts:
-            if ids.get(part, made) >= made:
-                raise UserError(f"{path}, line {number}: {part!r} is neither a byte nor made by an earlier line")
+            if not n_before <= ids.get(part, made) < made:
+                raise UserError(f"{merges}, line {number}: {part!r} is neither a byte nor made by an earlier line")
         if ids.get("".join(parts)) != made:
             raise UserError(
-                f"{path}, line {number}: makes {''.join(parts)!r}, which must have id {made} in {vocabulary}"
+                f"{merges}, line {number}: makes {''.join(parts)!r}, which must have id {made} in {vocabulary}"
             )
-        merges.append((ids[parts[0]], ids[parts[1]]))
-    return tuple(merges)
+        pairs.append((ids[parts[0]], ids[parts[1]]))
+    return tuple(pairs)

@@ -1,16 +1,14 @@
 """The tokenizer in a GGUF file, with its special tokens and its chat format."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from gptsmith.config.conventions import MERGES, VOCABULARY, Conventions
+from gptsmith.config.conventions import Conventions
 from gptsmith.errors import UserError
-from gptsmith.files import write_json, write_text
 from gptsmith.sources.gguf import Header, read_header
 from gptsmith.tokenizer.bpe import BytePairEncoding
-from gptsmith.tokenizer.files import read_tokenizer, write_tokenizer
+from gptsmith.tokenizer.files import encoding_of, write_tokenizer
 
 # llama.cpp's names of how text is cut before merging, and ours.
 PRETOKENS = {"gpt-2": "gpt2", "smollm": "smollm"}
@@ -28,15 +26,8 @@ def read_gguf_tokenizer(path: Path) -> BytePairEncoding:
     header = read_header(path)
     tokens, special = _tokens(header)
     conventions = _conventions(header, tokens, special)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        write_json(folder / VOCABULARY, {token: i for i, token in enumerate(tokens)})
-        merges = header.get("tokenizer.ggml.merges", list)
-        write_text(folder / MERGES, "\n".join(["#version: 0.2", *merges, ""]))
-        try:
-            return read_tokenizer(folder / VOCABULARY, folder / MERGES, conventions)
-        except UserError as error:
-            raise UserError(f"{path}: {str(error).replace(f'{folder}/', '')}") from error
+    ids, merges = {token: i for i, token in enumerate(tokens)}, header.get("tokenizer.ggml.merges", list)
+    return encoding_of(ids, merges, conventions, f"{path}, its tokens", f"{path}, its merges")
 
 
 def _tokens(header: Header) -> tuple[list[str], list[str]]:
