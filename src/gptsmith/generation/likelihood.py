@@ -62,16 +62,15 @@ def _batch_likelihood(
         for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
     ]
     targets = torch.cat([torch.tensor([*response, end_of_text]) for response in responses]).to(device)
-    losses = torch.cat(
-        [
-            functional.cross_entropy(float32_logits(model, part), part_targets, reduction="none")
-            for part, part_targets in zip(
-                torch.cat(predicting).split(POSITIONS_AT_ONCE), targets.split(POSITIONS_AT_ONCE), strict=True
-            )
-        ]
-    )
-    lengths = [len(response) + 1 for response in responses]
-    return [(part.sum().item(), len(part)) for part in losses.cpu().double().split(lengths)]
+    return summed_losses(model, torch.cat(predicting), targets, [len(response) + 1 for response in responses])
+
+
+def summed_losses(model: LanguageModel, hidden: Tensor, targets: Tensor, lengths: list[int]) -> list[tuple[float, int]]:
+    """hidden [positions, d_model], targets [positions]: of so many positions each, the loss in nats, summed, and how
+    many they are."""
+    parts = zip(hidden.split(POSITIONS_AT_ONCE), targets.split(POSITIONS_AT_ONCE), strict=True)
+    losses = [functional.cross_entropy(float32_logits(model, part), of, reduction="none") for part, of in parts]
+    return [(one.sum().item(), len(one)) for one in torch.cat(losses).cpu().double().split(lengths)]
 
 
 def _last_hidden_state(model: LanguageModel, input_ids: Tensor, n_shared: int) -> Tensor:

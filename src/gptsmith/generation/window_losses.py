@@ -7,13 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gptsmith.checkpoint.files import load_language_model
 from gptsmith.errors import UserError
 from gptsmith.files import atomic_path
-from gptsmith.generation.decoding import float32_logits
-from gptsmith.generation.likelihood import POSITIONS_AT_ONCE
+from gptsmith.generation.likelihood import summed_losses
 from gptsmith.model.heads import LanguageModel
 from gptsmith.tokenizer.fast import Tokenizer
 from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
@@ -61,13 +59,4 @@ def _losses(model: LanguageModel, batch: Batch) -> list[tuple[float, int]]:
     """Of each row: nats, and how many targets they are of."""
     supervised = batch.targets != IGNORED
     hidden: Tensor = model.trunk(batch.input_ids)[supervised]
-    losses = torch.cat(
-        [
-            functional.cross_entropy(float32_logits(model, part), targets, reduction="none")
-            for part, targets in zip(
-                hidden.split(POSITIONS_AT_ONCE), batch.targets[supervised].split(POSITIONS_AT_ONCE), strict=True
-            )
-        ]
-    )
-    lengths = supervised.sum(dim=1).tolist()
-    return [(part.sum().item(), len(part)) for part in losses.cpu().double().split(lengths)]
+    return summed_losses(model, hidden, batch.targets[supervised], supervised.sum(dim=1).tolist())
