@@ -80,7 +80,7 @@ rule measure_variants:
         compile=CONFIG.execution.compile,
         training_threads=lambda wildcards, threads: min(threads, THREADS),
         mem_mb=measuring_memory_mb,
-        runtime=lambda wildcards: sum(map(needs.training_minutes, VARIANTS.values())),
+        runtime=lambda wildcards: max(map(needs.training_minutes, VARIANTS.values())),
     params:
         pretrain=lambda wildcards: canonical_json(ABLATED.pretrain),
         architectures=lambda wildcards: canonical_json(

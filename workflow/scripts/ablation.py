@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gptsmith.command import argument_parser, run
 from gptsmith.config.evaluation import Evaluation
-from gptsmith.evaluation.ablation import Files, summarize_ablation
+from gptsmith.evaluation.ablation import summarize_ablation
 
 
 def main() -> None:
@@ -19,20 +19,12 @@ def main() -> None:
     parser.add_argument("--steps", type=Path, required=True, help="JSON file of measure_variants")
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     arguments = parser.parse_args()
-    variants = json.loads(arguments.variants)
-    folders = {
-        name: {seed: arguments.results / name / f"seed-{seed}" for seed in arguments.seeds} for name, _ in variants
-    }
     summarize_ablation(
         model=arguments.model,
         split=arguments.split,
-        variants=variants,
-        trainings={
-            name: {
-                seed: Files(folder / "windows.parquet", folder / "history.parquet") for seed, folder in seeds.items()
-            }
-            for name, seeds in folders.items()
-        },
+        variants=json.loads(arguments.variants),
+        seeds=arguments.seeds,
+        results=arguments.results,
         steps=arguments.steps,
         settings=Evaluation.model_validate_json(arguments.settings),
         output=arguments.output,

@@ -41,13 +41,18 @@ class Ablation(BaseModel):
         """What is wrong with the variants of a model of the shape `base`, a line each, with its place here."""
         if len(set(self.seeds)) < len(self.seeds):
             yield "seeds: a seed is named twice"
+        earlier = {BASELINE: base}
         for name, changes in self.variants.items():
-            yield from (f"variants.{name}: {problem}" for problem in _problems_of(name, changes, base))
+            yield from (f"variants.{name}: {problem}" for problem in _problems_of(name, changes, earlier))
 
 
-def _problems_of(name: str, changes: Mapping[str, Any], base: Architecture) -> Iterator[str]:
+def _problems_of(name: str, changes: Mapping[str, Any], earlier: dict[str, Architecture]) -> Iterator[str]:
+    """`earlier`: the shapes of the rows above, to which its own is added."""
+    base = earlier[BASELINE]
     if name == BASELINE:
         yield "the name is taken by the model as it is; choose another"
+    if name.endswith(".json"):
+        yield "the name of a folder beside files that end in .json; choose another"
     if fixed := [key for key in changes if key in FIXED]:
         yield from (f"{key}: cannot differ, {FIXED[key]}" for key in fixed)
         return
@@ -59,3 +64,6 @@ def _problems_of(name: str, changes: Mapping[str, Any], base: Architecture) -> I
     else:
         if variant == base:
             yield "changes nothing: it would be the baseline again"
+        elif same := [other for other, shape in earlier.items() if shape == variant]:
+            yield f"is the same as {same[0]}; remove one of them"
+        earlier.setdefault(name, variant)

@@ -231,3 +231,12 @@ class TextDataset(BaseModel):
 
 
 Dataset = Annotated[ClassificationDataset | InstructionDataset | TextDataset, Field(discriminator="task")]
+
+
+def splits_with_rows(dataset: Dataset) -> set[str]:
+    """The splits that get rows: by their share, from a file of their own, or generated."""
+    shares = {name: getattr(dataset.split, name) for name in Split.model_fields}
+    if dataset.task != "text" and dataset.test_sources is not None:
+        shares["test"] = 1.0
+    generated = dataset.mechanical if dataset.task == "instruction" else None
+    return {name for name, share in shares.items() if share or (generated and getattr(generated, name))}

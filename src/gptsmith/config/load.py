@@ -9,7 +9,7 @@ import pydantic
 from pydantic import BaseModel, Field, NonNegativeInt, model_validator
 
 from gptsmith.config.ablation import Ablation
-from gptsmith.config.datasets import Dataset, InstructionDataset
+from gptsmith.config.datasets import Dataset, InstructionDataset, splits_with_rows
 from gptsmith.config.evaluation import Evaluation
 from gptsmith.config.execution import Execution
 from gptsmith.config.models import Model
@@ -55,6 +55,14 @@ class Config(BaseModel):
             raise ValueError("\n".join(problems))
         return self
 
+    @property
+    def ablation_split(self) -> str | None:
+        """Where the losses of the ablation are measured: on the test split, if one of the datasets has one, or else on
+        the validation split, if one has that."""
+        plan = self.models[self.ablation.model].pretrain if self.ablation else None
+        splits = {split for name in (plan.datasets if plan else ()) for split in splits_with_rows(self.datasets[name])}
+        return next((split for split in ("test", "validation") if split in splits), None)
+
     def _broken_references(self) -> Iterator[str]:
         for name, tokenizer in self.tokenizers.items():
             for dataset in tokenizer.train_on or []:
@@ -95,7 +103,7 @@ class Config(BaseModel):
             if len(set(run.seeds)) < len(run.seeds):
                 yield f"runs.{name}.seeds: a seed is named twice"
             dataset = self.datasets[run.dataset]
-            if run.grid and dataset.task != "text" and not dataset.split.validation:
+            if run.grid and dataset.task != "text" and "validation" not in splits_with_rows(dataset):
                 yield f"runs.{name}.grid: is chosen from on the validation split; give {run.dataset} a split.validation"
             own = list(self._impossible_settings(run))
             yield from (f"runs.{name}.{problem}" for problem in own)
@@ -111,8 +119,7 @@ class Config(BaseModel):
             yield f"model: {ablation.model} is not pretrained here; name one with `pretrain`"
             return
         yield from ablation.problems(model.architecture)
-        splits = [self.datasets[dataset].split for dataset in model.pretrain.datasets]
-        if not any(split.test or split.validation for split in splits):
+        if self.ablation_split is None:
             yield "model: its datasets have neither a test nor a validation split to measure on"
 
     def _impossible_settings(self, run: Run) -> Iterator[str]:

@@ -1,22 +1,22 @@
 """The rows of an ablation: what each part gives, against the model as it is, and what it costs."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy.stats import t as students_t
 
 from gptsmith.config.ablation import BASELINE
 from gptsmith.config.evaluation import Evaluation
-from gptsmith.errors import UserError
 from gptsmith.evaluation.bootstrap import (
     Array,
-    Estimate,
     Estimates,
     Statistic,
     bootstrap,
+    described,
     mean_estimate,
     null_where_undefined,
     over_seeds,
@@ -26,46 +26,42 @@ from gptsmith.evaluation.trials import read_trial, trial_statistic
 from gptsmith.files import read_json, write_json
 
 
-@dataclass(frozen=True)
-class Files:
-    """Of one training."""
-
-    windows: Path
-    history: Path
-
-
 def summarize_ablation(
     *,
     model: str,
     split: str,
     variants: Sequence[tuple[str, Mapping[str, Any]]],
-    trainings: Mapping[str, Mapping[int, Files]],
+    seeds: Sequence[int],
+    results: Path,
     steps: Path,
     settings: Evaluation,
     output: Path,
 ) -> None:
     """Write the summary of an ablation.
 
-    variants: names, the baseline among them, and what each changes, in the order of the rows; trainings: by variant and
-    seed; steps: what `measure_variants` wrote.
+    variants: names, the baseline among them, and what each changes, in the order of the rows; results: folder with a
+    folder for each, where its seeds are; steps: what `measure_variants` wrote.
 
     Losses are measured on the same windows and resamples, seeds averaged; differences are to the baseline with the same
     seeds. Times are compared within a round. Raises UserError when a file breaks its contract.
     """
+    folders = {name: {seed: results / name / f"seed-{seed}" for seed in seeds} for name, _ in variants}
     windows = {
-        files.windows: read_trial(files.windows, split) for seeds in trainings.values() for files in seeds.values()
+        file: read_trial(file, split)
+        for by_seed in folders.values()
+        for file in (folder / "windows.parquet" for folder in by_seed.values())
     }
     check_same_items(windows, "target_tokens")
     first = next(iter(windows.values()))
     costs = read_json(steps)
-    if missing := [name for name, _ in variants if name not in costs["step_seconds"]]:
-        raise UserError(f"{steps}: no {', '.join(missing)}; delete it and run again")
     losses = {
         name: {
-            seed: bootstrap(trial_statistic(windows[files.windows], "instruction", None), len(first), settings)
-            for seed, files in seeds.items()
+            seed: bootstrap(
+                trial_statistic(windows[folder / "windows.parquet"], "instruction", None), len(first), settings
+            )
+            for seed, folder in by_seed.items()
         }
-        for name, seeds in trainings.items()
+        for name, by_seed in folders.items()
     }
 
     def row(name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +75,7 @@ def summarize_ablation(
             **_speed(name, costs, settings),
             "step_bytes": costs["step_bytes"][name],
             "cache_bytes": costs["cache_bytes"][name],
-            "course": _course([files.history for files in trainings[name].values()]),
+            "course": _course([folder / "history.parquet" for folder in folders[name].values()]),
         }
 
     summary = {
@@ -87,7 +83,7 @@ def summarize_ablation(
         "split": split,
         "windows": len(first),
         "tokens": int(first["target_tokens"].sum()),
-        "seeds": list(trainings[BASELINE]),
+        "seeds": list(seeds),
         "confidence": settings.confidence,
         "blocks": len(costs["step_tokens"]),
         "rounds": sum(map(len, costs["step_tokens"])),
@@ -98,12 +94,23 @@ def summarize_ablation(
 
 
 def _difference(ours: Mapping[int, Estimates], theirs: Mapping[int, Estimates], confidence: float) -> dict[str, Any]:
-    """Paired, over windows and seeds."""
+    """Paired, over windows and seeds: `low` and `high` are of other windows, `seeds_low` and `seeds_high` of other
+    seeds."""
     of_seed = {seed: ours[seed]["loss"] - theirs[seed]["loss"] for seed in ours}
-    mean = mean_estimate(list(of_seed.values()))
-    low, high = mean.interval(confidence)
     by_seed = {str(seed): estimate.value for seed, estimate in of_seed.items()}
-    return {"difference": mean.value, "low": low, "high": high, "by_seed": by_seed}
+    mean = described({"loss": mean_estimate(list(of_seed.values()))}, "difference", confidence)["loss"]
+    low, high = _seeds_interval(list(by_seed.values()), confidence)
+    return {**mean, "seeds_low": low, "seeds_high": high, "by_seed": by_seed}
+
+
+def _seeds_interval(differences: Sequence[float], confidence: float) -> tuple[float, float]:
+    """Student's, of the mean: by chance alone three seeds agree on a sign once in four times. NaNs for one seed."""
+    n = len(differences)
+    if n < 2:
+        return math.nan, math.nan
+    mean, standard_error = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(n)
+    half = float(students_t.ppf((1 + confidence) / 2, n - 1)) * standard_error
+    return mean - half, mean + half
 
 
 def _speed(name: str, costs: Mapping[str, Any], settings: Evaluation) -> dict[str, Any]:
@@ -117,16 +124,11 @@ def _speed(name: str, costs: Mapping[str, Any], settings: Evaluation) -> dict[st
     ratios = np.array([np.median(theirs / seconds) for theirs, seconds in zip(baseline, ours, strict=True)])
     estimates = {"tokens_per_second": speeds} | ({} if name == BASELINE else {"speed_ratio": ratios})
     found = bootstrap(_mean_of(estimates), len(speeds), settings)
-    return {"speed_ratio": None} | {key: _interval(one, settings.confidence) for key, one in found.items()}
+    return {"speed_ratio": None} | described(found, "value", settings.confidence)
 
 
 def _mean_of(values: Mapping[str, Array]) -> Statistic:
     return lambda weights: {name: weights @ each / weights.sum(axis=1) for name, each in values.items()}
-
-
-def _interval(estimate: Estimate, confidence: float) -> dict[str, float]:
-    low, high = estimate.interval(confidence)
-    return {"value": estimate.value, "low": low, "high": high}
 
 
 def _course(histories: Sequence[Path]) -> list[list[float]]:

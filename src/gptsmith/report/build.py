@@ -74,13 +74,16 @@ def build_report(
     `folders` are all that the run left on the disk; `ablated` is the summary of the ablation, `variants` are the
     provenance.json of its trainings. Raises UserError where a file is missing or broken.
     """
+    compared_parts = read_object(ablated) if ablated else None
+    if compared_parts:
+        settings = ablation.in_order(settings, compared_parts)
     asked = load_config(settings)
     config = sweeps.with_chosen(asked, results)
     datasets = {dataset: read_object(path) for dataset, path in prepared.items()}
     runs = [read_run(results / run) for run in config.runs]
     expected = read_object(estimate) if estimate else None
     timed = read_stages(stages, expected)
-    swapped = ablation.view(read_object(ablated), list(variants)) if ablated else None
+    swapped = ablation.view(compared_parts, config, list(variants)) if compared_parts else None
     provenances = [seed.provenance for run in runs for seed in run.seeds]
     provenances += [training.provenance for training in swapped.trainings] if swapped else []
     environment = _environment()

@@ -35,11 +35,7 @@ def model_views(config: Config, verifications: dict[str, Path], pretraining: dic
 def _view(
     chart: str, name: str, model: Model, config: Config, verification: Path | None, pretraining: Path | None
 ) -> ModelView:
-    tokenizer = config.tokenizers[model.tokenizer]
-    facts = [("Started from", _start(model))]
-    facts += _shape(model.architecture, tokenizer) if model.architecture else []
-    facts.append(("Tokenizer", f"{model.tokenizer}: {_tokenizer(tokenizer)}"))
-    figures = []
+    facts, figures = facts_of(model, config.tokenizers[model.tokenizer]), []
     if pretraining is not None:
         history = read_history(pretraining)
         figures = learning_curves(chart, {config.seed: history}, "token")
@@ -51,6 +47,13 @@ def _view(
     if verification is not None:
         facts.append(_verified(read_object(verification)))
     return ModelView(name, facts, figures)
+
+
+def facts_of(model: Model, tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    """What the config says of it."""
+    facts = [("Started from", _start(model))]
+    facts += _shape(model.architecture, tokenizer) if model.architecture else []
+    return [*facts, ("Tokenizer", f"{model.tokenizer}: {_tokenizer(tokenizer)}")]
 
 
 def _start(model: Model) -> str:

@@ -15,8 +15,7 @@ def variant_files(file):
     return [f"results/{NAME}/ablation/{folder}/{file}" for folder in variant_folders()]
 
 
-# Where the losses are measured: on the test split, if one of the datasets has one.
-SCORED = "test" if ABLATION and any(DATASETS[name].split.test for name in ABLATED.pretrain.datasets) else "validation"
+SCORED = CONFIG.ablation_split
 
 
 def ablated_tokenizer(_wildcards):
@@ -25,9 +24,10 @@ def ablated_tokenizer(_wildcards):
 
 def ablated_tokens(splits):
     return lambda wildcards: [
-        f"data/tokens/{ABLATED.tokenizer}/{dataset}/{split}.parquet"
+        file
         for dataset in ABLATED.pretrain.datasets
-        for split in splits
+        for file in tokens_of(dataset, ABLATED.tokenizer)
+        if Path(file).stem in splits
     ]
 
 
