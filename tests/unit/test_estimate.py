@@ -13,7 +13,16 @@ from gptsmith.config.datasets import Split
 from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
 from gptsmith.inspection import samples
-from gptsmith.inspection.estimate import cut_off, disk_bytes, run_work, shape_of, trial_work
+from gptsmith.inspection.estimate import (
+    REACHED,
+    START_SECONDS,
+    STEP_SECONDS,
+    cut_off,
+    disk_bytes,
+    run_work,
+    shape_of,
+    trial_work,
+)
 from gptsmith.inspection.requirements import describe, duration, requirements_of
 from gptsmith.inspection.samples import Lengths
 from gptsmith.inspection.stages import Job, Machine, describe_estimate, estimate_json, estimate_stages
@@ -284,9 +293,18 @@ def test_the_variants_of_an_ablation_are_trainings_of_their_own(folder: Path) ->
     assert {key: times for key, (_, times) in works.items()} == {
         ("pretrain_variant", "baseline"): 2,
         ("pretrain_variant", "wide"): 2,
+        ("score_variant", "baseline"): 2,
+        ("score_variant", "wide"): 2,
         ("measure_variants", "parts"): 1,
     }
     assert works["pretrain_variant", "wide"][0].flops > works["pretrain_variant", "baseline"][0].flops > 0
+    scoring = [works["score_variant", name][0].flops for name in ("baseline", "wide")]
+    assert 0 < scoring[0] < scoring[1] < works["pretrain_variant", "wide"][0].flops
+    # Measuring ends after five minutes or so, or with three of its ten blocks.
+    measuring, steps = works["measure_variants", "parts"][0], 81 * 2 * STEP_SECONDS
+    rates = [measuring.flops / REACHED / whole for whole in (1, 400, 5000)]
+    seconds = [measuring.seconds(rate) - START_SECONDS for rate in rates]
+    assert seconds == pytest.approx([1 + steps, 300, 0.3 * (5000 + steps)])
     assert list(found.shapes) == ["small"]
     machine = Machine("cpu", 2, dict.fromkeys(found.products, 1e9))
     jobs = [Job("pretrain_variant", "parts/wide/seed-2"), Job("score_variant", "parts/wide/seed-2")]

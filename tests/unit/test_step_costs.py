@@ -1,5 +1,7 @@
 """What a training step costs: that models take turns, and that memory is counted the same each time."""
 
+import functools
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
+from torch._dynamo import config as dynamo
 
 from gptsmith.checkpoint.files import save_language_model
 from gptsmith.config.architecture import Architecture
@@ -16,14 +19,17 @@ from gptsmith.config.models import Pretrain
 from gptsmith.config.training import Training
 from gptsmith.errors import UserError
 from gptsmith.files import read_json
+from gptsmith.generation import window_losses
 from gptsmith.generation.window_losses import write_window_losses
-from gptsmith.inspection.estimate import MEASURED_STEPS
+from gptsmith.inspection.estimate import FEWEST_MEASURED, MEASURED_SECONDS, MEASURED_STEPS, SCORED_AT_ONCE
+from gptsmith.model.block import TransformerBlock
 from gptsmith.model.initialization import new_language_model
 from gptsmith.tokenizer.bpe import train
 from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.tokenizer.tokens import token_schema
 from gptsmith.training import step_costs
+from gptsmith.training.compilation import several_shapes
 from gptsmith.training.compute import Compute
 from gptsmith.training.examples import LanguageExamples, sliding_windows
 from gptsmith.training.step_costs import BLOCKS, ROUNDS, WARM_UP, measure_steps, measure_variants
@@ -65,6 +71,42 @@ def test_slow_models_are_measured_less_often(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(step_costs, "SECONDS", 0.0)
     costs = measure_steps({"plain": SHAPE}, examples(), TRAINING, CPU)
     assert len(costs.step_tokens) == len(costs.step_seconds["plain"]) == step_costs.FEWEST_BLOCKS
+
+
+def test_the_estimate_knows_where_measuring_ends() -> None:
+    assert step_costs.FEWEST_BLOCKS / BLOCKS == FEWEST_MEASURED
+    assert step_costs.SECONDS == MEASURED_SECONDS
+    assert window_losses.BATCH_SIZE == SCORED_AT_ONCE
+
+
+def test_old_models_are_gone_before_new_ones_are_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_costs, "SECONDS", 0.0)
+    built: list[weakref.ref[nn.Module]] = []
+    alive: list[int] = []
+
+    def new(shape: Architecture, generator: torch.Generator) -> nn.Module:
+        alive.append(sum(model() is not None for model in built))
+        model = new_language_model(shape, generator)
+        built.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(step_costs, "new_language_model", new)
+    measure_steps({"plain": SHAPE, "wider": WIDER}, examples(), TRAINING, CPU)
+    assert alive == [0, 1] * step_costs.FEWEST_BLOCKS
+
+
+def test_blocks_of_all_shapes_stay_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_costs, "SECONDS", 0.0)
+    # Whether it compiles anew is the question here, not what is made of it.
+    monkeypatch.setattr(TransformerBlock, "compile", functools.partialmethod(nn.Module.compile, backend="eager"))
+    compute = Compute(torch.device("cpu"), "fp32", compile="always")
+    changes: list[dict[str, object]] = [{}, {"norm": "rms_norm"}, {"activation": "relu"}, {"bias": False}]
+    shapes = {str(change): SHAPE.model_copy(update={"n_layers": 1, **change}) for change in changes}
+    with dynamo.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        with several_shapes(len(shapes), compute):
+            measure_steps(shapes, examples(), TRAINING, compute)
+        assert dynamo.recompile_limit == 2
+    torch.compiler.reset()
 
 
 def test_memory_is_counted_to_the_byte(monkeypatch: pytest.MonkeyPatch) -> None:

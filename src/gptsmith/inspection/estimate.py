@@ -15,6 +15,7 @@ from gptsmith.config.architecture import Architecture
 from gptsmith.config.datasets import Dataset
 from gptsmith.config.generation import Generation
 from gptsmith.config.load import Config
+from gptsmith.config.models import Pretrain
 from gptsmith.config.runs import LastBlocks, LoRAOnly, Run
 from gptsmith.inspection.samples import Lengths
 from gptsmith.model.accounting import FLOAT32_BYTES, block_at_flops, block_flops, head_flops, weight_bytes
@@ -32,7 +33,11 @@ MEMORY_BYTES_PER_SECOND = 1e10
 """At which a decoding step reads the weights."""
 DECODED_AT_ONCE = 64
 MEASURED_STEPS = 81
-"""Of each variant of an ablation, for its speed and memory (gptsmith.training.step_costs)."""
+"""Of each variant of an ablation, for its speed and memory (gptsmith.training.step_costs), ..."""
+MEASURED_SECONDS, FEWEST_MEASURED = 300.0, 0.3
+"""... or this share of them, where all would take longer than that."""
+SCORED_AT_ONCE = 32
+"""Windows, of a variant."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,10 @@ class Work:
     def seconds(self, flops_per_second: float) -> float:
         """On a machine that multiplies matrices of the model's widths so fast."""
         computing = self.flops / (REACHED * flops_per_second)
-        return START_SECONDS + computing + self.steps * STEP_SECONDS + self.read_bytes / MEMORY_BYTES_PER_SECOND
+        seconds = computing + self.steps * STEP_SECONDS + self.read_bytes / MEMORY_BYTES_PER_SECOND
+        if self.rule == "measure_variants":
+            seconds = min(seconds, max(FEWEST_MEASURED * seconds, MEASURED_SECONDS))
+        return START_SECONDS + seconds
 
 
 @dataclass(frozen=True)
@@ -97,12 +105,7 @@ def pretraining_work(config: Config, name: str, shape: Architecture, lengths: Ma
     settings = config.models[name].pretrain
     assert settings is not None
     window = settings.window or shape.context_length
-    tokens = sum(
-        float(lengths[dataset].whole.sum() + len(lengths[dataset].texts))
-        * lengths[dataset].scale(_shares(config.datasets[dataset], lengths[dataset])["train"])
-        for dataset in settings.datasets
-    )
-    windows = tokens / (settings.stride or window)
+    windows = _tokens(config, settings, "train", lengths) / (settings.stride or window)
     forward = windows * _language_flops(shape, np.array([window]), window)
     training = settings.training
     return Work(
@@ -116,9 +119,19 @@ def pretraining_work(config: Config, name: str, shape: Architecture, lengths: Ma
     )
 
 
+def _tokens(config: Config, plan: Pretrain, split: str, lengths: Mapping[str, Lengths]) -> float:
+    """Of a split of all datasets, with what ends each text."""
+    return sum(
+        float(lengths[dataset].whole.sum() + len(lengths[dataset].texts))
+        * lengths[dataset].scale(_shares(config.datasets[dataset], lengths[dataset])[split])
+        for dataset in plan.datasets
+    )
+
+
 def ablation_work(config: Config, lengths: Mapping[str, Lengths]) -> list[tuple[Work, int]]:
-    """Trainings of the variants, and the steps that they are measured by."""
+    """Trainings of the variants, their losses, and the steps that they are measured by."""
     assert config.ablation is not None
+    assert config.ablation_split is not None
     model, shapes = config.ablation.model, shapes_of_variants(config)
     plan = config.models[model].pretrain
     assert plan is not None
@@ -128,8 +141,21 @@ def ablation_work(config: Config, lengths: Mapping[str, Lengths]) -> list[tuple[
     ]
     base = jobs[0].shape
     window = plan.window or base.context_length
+    windows = _tokens(config, plan, config.ablation_split, lengths) / window
+    jobs += [
+        Work(
+            "score_variant",
+            name,
+            flops=windows * _language_flops(shape, np.array([window]), window),
+            steps=0,
+            read_bytes=0,
+            shape=shape,
+            memory_mb=START_MB + inference_tensors_mb(shape, SCORED_AT_ONCE, window),
+        )
+        for name, shape in shapes.items()
+    ]
     step = 3 * plan.training.batch_size * _language_flops(base, np.array([window]), window)
-    steps = MEASURED_STEPS * len(jobs)
+    steps = MEASURED_STEPS * len(shapes)
     tensors_mb = sum(training_tensors_mb(shape, plan.training, window) for shape in shapes.values())
     measuring = Work("measure_variants", config.name, steps * step, steps, 0, base, START_MB + tensors_mb)
     return [*((job, len(config.ablation.seeds)) for job in jobs), (measuring, 1)]

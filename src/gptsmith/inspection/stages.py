@@ -35,7 +35,6 @@ OTHER_STAGES = {
     "verify_weights": (6.0, 0.0, 400),
     "baselines": (5.0, 0.2, 280),
     "score_trial": (5.0, 0.2, 400),
-    "score_variant": (5.0, 0.2, 400),
     "ablation": (2.5, 0.0, 200),
     "choose": (2.0, 0.0, 200),
     "keep_chosen": (1.0, 0.0, 50),

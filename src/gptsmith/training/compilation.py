@@ -1,7 +1,9 @@
 """Compiling a model's blocks where that makes a training shorter."""
 
+import contextlib
 import importlib.util
 import shutil
+from collections.abc import Iterator
 from typing import cast
 
 from torch import nn
@@ -23,6 +25,20 @@ def compile_blocks(model: nn.Module, compute: Compute, n_tokens: int) -> None:
     if compute.compile == "always" or (compute.compile == "auto" and _pays_back(model, compute, n_tokens)):
         for block in filter(lambda part: isinstance(part, TransformerBlock), model.modules()):
             cast(TransformerBlock, block).compile(dynamic=True)
+
+
+@contextlib.contextmanager
+def several_shapes(n_models: int, compute: Compute) -> Iterator[None]:
+    """Room for the compiled blocks of so many models of different shapes. torch compiles the same code for
+    a few of them, and would run the blocks of the others as they are."""
+    if compute.compile == "never":
+        yield
+        return
+    from torch._dynamo import config  # takes a second
+
+    limits = {key: n_models * getattr(config, key) for key in ("recompile_limit", "accumulated_recompile_limit")}
+    with config.patch(limits):
+        yield
 
 
 def _pays_back(model: nn.Module, compute: Compute, n_tokens: int) -> bool:

@@ -26,6 +26,7 @@ from gptsmith.model.initialization import new_language_model
 from gptsmith.provenance import Stopwatch, checksums, write_provenance
 from gptsmith.tokenizer.fast import load_tokenizer
 from gptsmith.tokenizer.tokens import check_same_tokenizer, read_tokens
+from gptsmith.training.compilation import several_shapes
 from gptsmith.training.compute import Compute
 from gptsmith.training.examples import LanguageExamples, epoch_batches
 from gptsmith.training.loop import Setup, stepper
@@ -80,7 +81,8 @@ def measure_variants(
     shapes = {
         name: shape.model_copy(update={"vocab_size": tokenizer.vocab_size}) for name, shape in architectures.items()
     }
-    costs = measure_steps(shapes, examples, plan.training, compute)
+    with several_shapes(len(shapes), compute):
+        costs = measure_steps(shapes, examples, plan.training, compute)
     write_provenance(
         output,
         stopwatch,
@@ -102,14 +104,16 @@ def measure_steps(
     n_bytes: dict[str, int | None] = {}
     parameters: dict[str, int] = {}
     started = time.monotonic()
+    models: dict[str, _Begun] = {}
     for block in range(BLOCKS):
+        # Those of the last block are given up before others take their place.
+        models.clear()
         if block >= FEWEST_BLOCKS and time.monotonic() - started > SECONDS:
             break
         batches = itertools.cycle(_full_batches(examples, settings.batch_size, block))
-        models = {name: _begun(shape, examples, settings, compute, block) for name, shape in architectures.items()}
-        for batch in itertools.islice(batches, WARM_UP):
-            for model in models.values():
-                model.step(batch)
+        models |= {name: _begun(shape, examples, settings, compute, block) for name, shape in architectures.items()}
+        for batch, name in itertools.product(itertools.islice(batches, WARM_UP), models):
+            models[name].step(batch)
         rounds = list(itertools.islice(batches, ROUNDS))
         timed = [_round(models, batch, compute.device, seed=[block, number]) for number, batch in enumerate(rounds)]
         tokens.append([int(examples.lengths[batch].sum()) for batch in rounds])
