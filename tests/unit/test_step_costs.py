@@ -29,7 +29,6 @@ from gptsmith.tokenizer.fast import Tokenizer, load_tokenizer
 from gptsmith.tokenizer.files import write_tokenizer
 from gptsmith.tokenizer.tokens import token_schema
 from gptsmith.training import step_costs
-from gptsmith.training.compilation import several_shapes
 from gptsmith.training.compute import Compute
 from gptsmith.training.examples import LanguageExamples, sliding_windows
 from gptsmith.training.step_costs import BLOCKS, ROUNDS, WARM_UP, measure_steps, measure_variants
@@ -93,20 +92,6 @@ def test_old_models_are_gone_before_new_ones_are_built(monkeypatch: pytest.Monke
     monkeypatch.setattr(step_costs, "new_language_model", new)
     measure_steps({"plain": SHAPE, "wider": WIDER}, examples(), TRAINING, CPU)
     assert alive == [0, 1] * step_costs.FEWEST_BLOCKS
-
-
-def test_blocks_of_all_shapes_stay_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_costs, "SECONDS", 0.0)
-    # Whether it compiles anew is the question here, not what is made of it.
-    monkeypatch.setattr(TransformerBlock, "compile", functools.partialmethod(nn.Module.compile, backend="eager"))
-    compute = Compute(torch.device("cpu"), "fp32", compile="always")
-    changes: list[dict[str, object]] = [{}, {"norm": "rms_norm"}, {"activation": "relu"}, {"bias": False}]
-    shapes = {str(change): SHAPE.model_copy(update={"n_layers": 1, **change}) for change in changes}
-    with dynamo.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
-        with several_shapes(len(shapes), compute):
-            measure_steps(shapes, examples(), TRAINING, compute)
-        assert dynamo.recompile_limit == 2
-    torch.compiler.reset()
 
 
 def test_memory_is_counted_to_the_byte(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,3 +168,19 @@ def test_the_measuring_takes_the_vocabulary_of_the_tokenizer(
     assert found["parameters"] == {"baseline": SHAPE.n_parameters}
     assert found["cache_bytes"] == {"baseline": 4 * 2 * 2 * 16}
     assert {"platform", "inputs", "threads", "step_seconds"} <= found.keys()
+
+
+def test_blocks_of_all_shapes_stay_compiled(
+    tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_costs, "SECONDS", 0.0)
+    # Whether it compiles anew is the question here, not what is made of it.
+    monkeypatch.setattr(TransformerBlock, "compile", functools.partialmethod(nn.Module.compile, backend="eager"))
+    write_tokens(tmp_path / "books" / "train.parquet", ["some words here, and many more of them"] * 9, tokenizer)
+    plan, compute = Pretrain(datasets=["books"], training=TRAINING), Compute(CPU.device, "fp32", compile="always")
+    changes: list[dict[str, object]] = [{}, {"norm": "rms_norm"}, {"activation": "relu"}, {"bias": False}]
+    shapes = {str(change): SHAPE.model_copy(update={"n_layers": 1, **change}) for change in changes}
+    with dynamo.patch(recompile_limit=2, fail_on_recompile_limit_hit=True):
+        measure_variants(plan, shapes, compute, tmp_path / "bytes", tmp_path, tmp_path / "steps.json")
+        assert dynamo.recompile_limit == 2
+    torch.compiler.reset()
