@@ -247,7 +247,8 @@ def test_a_value_that_is_left_out_is_null(tmp_path: Path) -> None:
 
 def test_the_page_names_the_lowest_loss_only_where_it_is_better(tmp_path: Path) -> None:
     html = page_of(tmp_path, summary_in(tmp_path))
-    # The lowest of all is that of torn.
+    # The lowest of all is that of torn; why it has no verdict stands beside it.
+    assert "over seeds [−" in html
     assert re.search(r"<span>Loss: (<[^>]*>)*baseline<", html)
     summary = summary_in(tmp_path)
     del summary["rows"][2]

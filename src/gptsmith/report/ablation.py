@@ -142,7 +142,7 @@ def _differences(rows: list[Row]) -> Figure:
             [Dots(values, "accent", "o", lows, highs)],
             "difference of the loss from the baseline's, nats per token",
         ),
-        caption="What each variant changes in the loss, with the interval of the paired difference; less is better.",
+        caption="What each variant changes in the loss, with its paired interval over the windows; less is better.",
         legend=[("accent", "disc", "difference")],
     )
 
