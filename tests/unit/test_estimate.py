@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from gptsmith.checkpoint.files import save_language_model
+from gptsmith.config.architecture import Architecture
 from gptsmith.config.datasets import Split
 from gptsmith.config.load import Config, load_config, settings_hash
 from gptsmith.errors import UserError
@@ -313,3 +315,13 @@ def test_the_variants_of_an_ablation_are_trainings_of_their_own(folder: Path) ->
     )
     assert all(stage.seconds for stage in stages)
     assert found.disk_bytes > 4 * 2 * sum(shape.n_parameters for shape in found.products)
+
+
+def test_the_shape_of_an_imported_model_is_known_once_it_was_read(folder: Path) -> None:
+    own = config_of("classification")
+    models = {"small": own.models["small"].model_copy(update={"architecture": None, "pretrain": None, "path": "x"})}
+    config = own.model_copy(update={"models": models})
+    assert shape_of(config, "small") is None
+    model = new_language_model(Architecture(vocab_size=270, d_model=12, n_layers=1, n_heads=2), torch.Generator())
+    save_language_model(model, folder / "checkpoints/base/small", 269)
+    assert shape_of(config, "small") == model.architecture

@@ -8,9 +8,12 @@ forward. What a machine makes of them is measured by products of the model's own
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
+from gptsmith.checkpoint.configuration import read_architecture
+from gptsmith.checkpoint.folder import CONFIG
 from gptsmith.config.architecture import Architecture
 from gptsmith.config.datasets import Dataset
 from gptsmith.config.generation import Generation
@@ -80,10 +83,13 @@ class Cut:
 
 
 def shape_of(config: Config, model: str) -> Architecture | None:
-    """With the tokenizer's vocabulary; None for a model whose folder tells its shape."""
+    """With the tokenizer's vocabulary; None for a model whose folder or file tells its shape and was not read yet."""
     settings = config.models[model]
     vocab_size = config.tokenizers[settings.tokenizer].vocab_size
-    if settings.architecture is None or vocab_size is None:
+    if settings.architecture is None:
+        base = Path("checkpoints/base", model)
+        return read_architecture(base) if (base / CONFIG).is_file() else None
+    if vocab_size is None:
         return settings.architecture
     return settings.architecture.model_copy(update={"vocab_size": vocab_size})
 
