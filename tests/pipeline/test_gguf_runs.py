@@ -65,7 +65,7 @@ def test_what_is_wrong_with_the_file_is_said_plainly(project: "Project") -> None
     assert "models.tiny.gguf: no such file: model.gguf" in missing.stderr
     write_gguf(project.folder / "model.gguf", tiny_llama(), keys={"llama.rope.scaling.type": "yarn"})
     refused = project.snakemake("checkpoints/base/tiny/model.safetensors")
-    assert refused.stderr.rstrip().endswith("llama.rope.scaling.type is 'yarn'; only 'none' can be loaded")
+    assert refused.stderr.rstrip().endswith("'llama.rope.scaling.type' is 'yarn'; only 'none' can be loaded")
     write_gguf(project.folder / "model.gguf", tiny_llama(), keys={"tokenizer.ggml.model": "llama"})
     refused = project.snakemake("checkpoints/base/tiny/model.safetensors")
     assert "a tokenizer of the kind 'llama' (SentencePiece); only byte-level BPE" in refused.stderr
