@@ -76,7 +76,10 @@ def _finish(project: Path) -> None:
     for line in table[table.index("output_file\t") :].splitlines()[1:]:
         file = project / line.split("\t")[0]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        if file.suffix:
+            file.touch()
+        else:  # the pages for `snakemake --report`
+            file.mkdir()
     _python([*_snakemake(), "--touch", "--cores", "1"], project)
 
 
